@@ -1,0 +1,1 @@
+"""FineTrack (CVPR 2023) as a reproducible multi-object-tracking pipeline."""

@@ -1,0 +1,118 @@
+"""Choose the experiments that `dvc repro` runs, and link data, detections or weights to them (`make repro ...`)."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from pipeline import params
+from pipeline.tables import write_text
+
+_LINE = re.compile(r"^experiments:[ \t]*\[[^\]\r\n]*\]", re.MULTILINE)  # a comment behind it is kept
+
+
+def choose_experiments(names: list[str], *, path: Path = params.PARAMS) -> str:
+    """Set the line `experiments:` of params.yaml, all else kept to the byte, and say what changed.
+
+    Raises:
+        ValueError: an experiment has no section, or there is no such line.
+    """
+    _refuse_unknown(names, path)
+    text = path.read_bytes().decode("utf-8")
+    found = _LINE.findall(text)
+    if len(found) != 1:
+        raise ValueError(f"{path}: found {len(found)} lines `experiments: [...]`, expected one. Mend the file.")
+    line = f"experiments: [{', '.join(names)}]"
+    before = found[0]
+    if before == line:
+        return f"{path}: {line} (unchanged)"
+    write_text(_LINE.sub(lambda _: line, text), path)
+    return f"{path}: {before} -> {line}"
+
+
+def _refuse_unknown(names: list[str], path: Path) -> None:
+    known = sorted(name for name, value in params.load(path).items() if isinstance(value, dict) and "data" in value)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(f"EXPERIMENTS: found {unknown}, expected some of {known}. Correct the names.")
+
+
+def link_data(root: Path, *, source: Path | None, detections: Path | None, weights: Path | None) -> list[str]:
+    """Link what is given below an experiment's data folder `root`, and say what was linked.
+
+    The folders of `source` (`train`, `test`, ...) become links in `root`, `detections` becomes `root/detections` and
+    `weights` the one file of `root/weights/`. Links of an earlier choice are replaced, files and folders never.
+
+    Raises:
+        ValueError: what is given is not there, or a file or folder is in the way.
+    """
+    links: list[tuple[Path, Path]] = []
+    if source is not None:
+        folders = sorted(path for path in _existing(source, "SOURCE", folder=True).iterdir() if path.is_dir())
+        if not folders:
+            raise ValueError(
+                f"SOURCE: {source} holds no folders, expected such as train/ with sequences. Correct the path."
+            )
+        links += [(root / path.name, path) for path in folders]
+    if detections is not None:
+        links.append((root / "detections", _existing(detections, "DETECTIONS", folder=True)))
+    if weights is not None:
+        links.append((root / "weights" / weights.name, _existing(weights, "WEIGHTS", folder=False)))
+    if links and root.is_symlink():
+        raise ValueError(
+            f"{root}: is a link to {root.readlink()}, expected a folder to put links into. Remove the link."
+        )
+    for link, target in links:
+        _replace_link(link, target)
+    return [f"{link} -> {target.resolve()}" for link, target in links]
+
+
+def _existing(path: Path, name: str, *, folder: bool) -> Path:
+    if not (path.is_dir() if folder else path.is_file()):
+        raise ValueError(f"{name}: {path} is no {'folder' if folder else 'file'}. Correct the path.")
+    return path
+
+
+def _replace_link(link: Path, target: Path) -> None:
+    pointed = os.path.abspath(target)  # noqa: PTH100 - a link to a link is meant to stay one
+    if pointed == os.path.abspath(link):  # noqa: PTH100
+        return  # what is given lies there already
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.parent.name == "weights":
+        for other in link.parent.iterdir():
+            if other.is_symlink():
+                other.unlink()
+    if link.is_symlink():
+        link.unlink()
+    if link.exists():
+        raise ValueError(f"{link}: is there already and is no link, expected nothing. Move it away.")
+    link.symlink_to(pointed)
+
+
+def main() -> None:
+    """Parse `make repro`'s variables and do as they say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", type=str.split, default=None)
+    for name in ("source", "detections", "weights"):
+        parser.add_argument(f"--{name}", type=Path, default=None)
+    given = vars(parser.parse_args())
+    names = given.pop("experiments")
+    try:
+        if any(given.values()):
+            names = names or params.experiments()
+            if len(names) != 1:
+                raise ValueError(
+                    f"EXPERIMENTS: found {names}, expected one for SOURCE, DETECTIONS or WEIGHTS. Name it."
+                )
+            _refuse_unknown(names, params.PARAMS)
+            for line in link_data(Path("data") / names[0], **given):
+                print(line)
+        if names:
+            print(choose_experiments(names))
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Ray's only door: sessions, training groups, parallel maps."""

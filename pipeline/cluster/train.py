@@ -1,0 +1,159 @@
+"""Training loops on Ray Train: a group of workers, restarted from the last checkpoint when one dies."""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.cluster.session import Cluster, session, settings
+from pipeline.progress import Meter, meter
+from pipeline.training.worker import Worker
+
+_RESTARTS = 2  # of a group in which a worker died
+_POLL_S = 1.0
+
+
+def train(loop: Callable[[Worker], None], *, what: str, total: int) -> None:
+    """Run `loop` on every worker of cluster.yaml; `total` is the sum of what the runs tell as their totals.
+
+    The loop keeps its own checkpoints and resumes from them, so a restarted group, and a restarted command, go on where
+    the last one stopped. Ray's run folder is temporary: a finished run is never mistaken for another.
+
+    Raises:
+        ValueError: the loop raised it (it is not tried again), or workers died more often than can be mended.
+    """
+    cluster = settings()
+    with meter(what, total) as shown:
+        if cluster.workers == 0:
+            loop(Worker.local(tell=_Tally(shown)))
+            return
+        with session(cluster):
+            _fit(loop, cluster, what, shown)
+
+
+class _Tally:
+    """Adds up what several runs tell and shows the sum."""
+
+    def __init__(self, shown: Meter) -> None:
+        self._shown, self._done = shown, dict[str, int]()
+
+    def __call__(self, run: str, done: int, total: int, note: str) -> None:
+        self._done[run] = done
+        self._shown.show(sum(self._done.values()), f"{run} {note}")
+
+
+class _Board:
+    """The actor to which workers tell their progress, and the reason for which they gave up."""
+
+    def __init__(self) -> None:
+        self._told: list[tuple[str, int, int, str]] = []
+        self._refusal: str | None = None
+
+    def tell(self, run: str, done: int, total: int, note: str) -> None:
+        self._told.append((run, done, total, note))
+
+    def told(self) -> list[tuple[str, int, int, str]]:
+        told, self._told = self._told, []
+        return told
+
+    def refuse(self, reason: str) -> None:
+        self._refusal = self._refusal or reason
+
+    def refusal(self) -> str | None:
+        return self._refusal
+
+
+def _fit(loop: Callable[[Worker], None], cluster: Cluster, what: str, shown: Meter) -> None:
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    board = ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
+    storage = tempfile.mkdtemp(prefix="finetrack-train-")
+    trainer = TorchTrainer(
+        _on_worker,
+        train_loop_config={"loop": loop, "board": board, "home": str(Path.cwd())},
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker={"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker},
+        ),
+        run_config=RunConfig(
+            storage_path=storage,
+            name="group",
+            failure_config=FailureConfig(max_failures=_RESTARTS, controller_failure_limit=2),
+        ),
+    )
+    try:
+        with _watching(board, _Tally(shown)):
+            trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        reason = ray.get(board.refusal.remote())
+        if reason is None:
+            raise ValueError(
+                f"{what}: workers died {_RESTARTS + 1} times: {error}. Checkpoints are kept; run again."
+            ) from error
+        raise ValueError(reason) from None
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def _on_worker(config: dict[str, Any]) -> None:
+    import ray
+    import ray.train
+    from ray.train.torch import get_device, prepare_model
+
+    os.chdir(config["home"])  # paths are relative to the repository's root, Ray starts workers elsewhere
+    board = config["board"]
+    if reason := ray.get(board.refusal.remote()):
+        raise ValueError(reason)  # a restarted group would only meet it again
+    context = ray.train.get_context()
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world=context.get_world_size(),
+        device=get_device(),
+        wrap=prepare_model,
+        total=_summed,
+        tell=lambda *news: board.tell.remote(*news),
+    )
+    try:
+        config["loop"](worker)
+    except ValueError as error:
+        ray.get(board.refuse.remote(str(error)))
+        raise
+
+
+def _summed(value: torch.Tensor) -> torch.Tensor:
+    result = value.detach().clone()
+    torch.distributed.all_reduce(result)
+    return result
+
+
+@contextmanager
+def _watching(board: Any, tally: _Tally) -> Iterator[None]:
+    import ray
+
+    done = threading.Event()
+
+    def show() -> None:
+        for news in ray.get(board.told.remote()):
+            tally(*news)
+
+    def poll() -> None:
+        while not done.wait(_POLL_S):
+            show()
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    show()

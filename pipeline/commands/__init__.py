@@ -1,0 +1,1 @@
+"""What the `finetrack` command does: a module a call, above every layer."""

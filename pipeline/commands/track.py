@@ -1,0 +1,158 @@
+"""`finetrack track SOURCE`: pixels to tracks with trained models, frame by frame."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from pipeline import params
+from pipeline.commands import settings
+from pipeline.commands.rows import written_rows
+from pipeline.inference.detect import Postprocess
+from pipeline.inference.online import Seen, Watcher
+from pipeline.inference.video import Clip, open_clip, written_video
+from pipeline.progress import meter
+from pipeline.reports.drawing import Trails, draw
+from pipeline.tracking.sequence import Tracking
+from pipeline.tracking.tracker import Tracker
+
+Linked = tuple[np.ndarray, np.ndarray, np.ndarray]  # identities, boxes, scores
+
+_BASELINES = ("bytetrack", "sort")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Model folders and the settings that they come with."""
+
+    detector: Path
+    reid: Path | None
+    postprocess: Postprocess
+    tracking: Tracking
+
+
+def run(
+    source: Path,
+    out: Path,
+    *,
+    run: Path | None,
+    variant: str | None,
+    seed: int | None,
+    detector: Path | None,
+    reid: Path | None,
+    render: bool,
+    **options: Any,
+) -> int:
+    """Track `source` into `out`: tracks.txt, tracks.parquet and, with `render`, tracks.mp4.
+
+    After Ctrl-C the files hold all frames until then, and the exit code is 1.
+
+    Raises:
+        ValueError: source, models or settings are missing or refused.
+    """
+    if (run is None) == (detector is None):
+        raise ValueError("track: found both or neither of --run and --detector, expected one. Give one.")
+    if run is not None and reid is not None:
+        raise ValueError("track: found --reid with --run, expected it with --detector. Choose a --variant instead.")
+    if run is not None:
+        models = models_of_run(run, variant or "finetrack", seed or 0)
+    elif detector is not None:
+        models = Models(detector, reid, Postprocess(), Tracking(kind="bytetrack" if reid is None else "finetrack"))
+    chosen = settings.tracking(models.tracking, **options)
+    _refuse_offline(chosen, models)
+    clip = open_clip(source)
+    watcher = Watcher(models.detector, models.reid if chosen.is_appearance_used else None, models.postprocess)
+    return _follow(clip, watcher, chosen, out, is_rendered=render)
+
+
+def models_of_run(run: Path, variant: str, seed: int) -> Models:
+    """The models that an experiment trained for one row of its results, with its settings in params.yaml.
+
+    Raises:
+        ValueError: the experiment has no such row, or params.yaml no such experiment.
+    """
+    path = run.parent.parent / params.PARAMS
+    tracking = params.section(run.name, "track", Tracking, path=path)
+    postprocess = params.section(run.name, "detect.postprocess", Postprocess, path=path)
+    if variant in _BASELINES:
+        return Models(run / "detector", None, postprocess, dataclasses.replace(tracking, kind=variant))
+    reid = run / "reid" / variant / f"seed{seed}"
+    if not reid.is_dir():
+        known = [str(one.relative_to(run / "reid")) for one in sorted(run.glob("reid/*/seed*"))]
+        raise ValueError(
+            f"{reid}: no such folder, expected one of {[*known, *_BASELINES]}. Choose one, or `dvc repro`."
+        )
+    return Models(run / "detector", reid, postprocess, tracking)
+
+
+def _refuse_offline(chosen: Tracking, models: Models) -> None:
+    for name in ("interpolate", "overrides"):
+        if getattr(chosen, name):
+            raise ValueError(f"{name}: found true, expected false for a SOURCE, tracked online. `--set {name}=false`.")
+    if chosen.is_appearance_used and models.reid is None:
+        raise ValueError("--association finetrack: found no Re-ID model, expected one. Give --reid, or bytetrack.")
+
+
+def _follow(clip: Clip, watcher: Watcher, chosen: Tracking, out: Path, *, is_rendered: bool) -> int:
+    tracker = Tracker(chosen, clip.frame_rate if chosen.frame_rate == "seqinfo" else chosen.frame_rate)
+    trails, started, frame = Trails(), time.monotonic(), 0
+    with contextlib.ExitStack() as opened:
+        rows = opened.enter_context(written_rows(out, clip.name))
+        show = opened.enter_context(written_video(out / "tracks.mp4", clip)) if is_rendered else None
+        interrupt = opened.enter_context(_noted_interrupt())
+        shown = opened.enter_context(meter(f"track {clip.name}", clip.frames))
+        watching = opened.enter_context(contextlib.closing(watcher.watch(clip.read(), chosen.low_threshold)))
+        for frame, seen in enumerate(watching, start=1):
+            identities, boxes, scores = _linked(tracker, seen, chosen, frame)
+            rows.add(frame, identities, boxes, scores)
+            if show is not None:
+                trails.update(identities, boxes)
+                draw(seen.image, identities, boxes, trails)
+                show(seen.image)
+            shown.show(frame)
+            if interrupt.is_set():
+                break
+    speed = frame / (time.monotonic() - started)
+    print(f"{out}: {rows.written} boxes in {frame} frames, {speed:.1f} frames/s")
+    if interrupt.is_set():
+        raise KeyboardInterrupt
+    return 0
+
+
+def _linked(tracker: Tracker, seen: Seen, chosen: Tracking, frame: int) -> Linked:
+    """The frame's tracks that are written, by identity; the filter is that of result files."""
+    try:
+        tracks = tracker.update(seen.boxes, seen.scores, seen.embeddings)
+    except ValueError as error:
+        raise ValueError(f"frame {frame}: {error}") from error
+    width, height = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]).T
+    is_written = width * height > chosen.min_area
+    if chosen.max_aspect is not None:
+        is_written &= width <= chosen.max_aspect * height
+    order = np.argsort(tracks.identities, kind="stable")
+    order = order[is_written[order]]
+    return tracks.identities[order], tracks.boxes[order], tracks.scores[order]
+
+
+@contextlib.contextmanager
+def _noted_interrupt() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C in the block, so that a frame is finished; the second interrupts as ever."""
+    came = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,137 @@
+"""Readers of still images that widen a detector's training: CrowdHuman, CityPersons, ETHZ.
+
+Only boxes of people are read; nobody has an identity here. As ifzhang/ByteTrack@d1bf019 converts them
+(tools/convert_{crowdhuman,cityperson,ethz}_to_coco.py): CrowdHuman's full boxes, every tag a person; the
+others in the layout of Zhongdao/Towards-Realtime-MOT (JDE), `labels_with_ids`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from PIL import Image
+
+from pipeline import boxes as box_formats
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """An image file, x1 y1 x2 y2 of the people in its pixels, and which boxes to leave out.
+
+    Boxes are amodal and may leave the image. Ignored are those that the annotation marks so and those without
+    area.
+    """
+
+    image: Path
+    boxes: Float64[np.ndarray, "boxes 4"]
+    ignored: Bool[np.ndarray, " boxes"]
+
+
+def crowdhuman(annotations: Path, images: Path) -> Iterator[Crowd]:
+    """Read an `annotation_{train,val}.odgt` of CrowdHuman, in file order.
+
+    The images lie at `images`/<ID>.jpg. A line is one image as JSON; `fbox`, the full body as left top width
+    height, is the box, and `extra.ignore` marks what is ignored. Tags are not told apart: the original also
+    takes "mask" for a person.
+
+    Raises:
+        ValueError: a file is missing, or a line is no such JSON; the message names the file and line.
+    """
+    for where, line in _lines(annotations, "CrowdHuman's annotation"):
+        record = _record(line, where)
+        image = _existing(images / f"{record['ID']}.jpg", where)
+        people = record["gtboxes"]
+        boxes = _corners([_full_box(person, where) for person in people])
+        marked = np.array([_is_ignored(person) for person in people], dtype=bool)
+        yield Crowd(image, boxes, marked | (box_formats.area(boxes) == 0))
+
+
+def labels_with_ids(images: Path, root: Path) -> Iterator[Crowd]:
+    """Read CityPersons or ETHZ in JDE's layout, in the order of the list.
+
+    `images` is the list (JDE's `citypersons.train`, `eth.train`), an image file relative to `root` a line.
+    The boxes of `<set>/images/<name>.png` are in `<set>/labels_with_ids/<name>.txt`, one a line: class,
+    identity, then centre x y, width and height as shares of the image. An image without such a file shows
+    nobody, as in the original.
+
+    Raises:
+        ValueError: a file is missing, a listed path has no folder `images`, or a line has not six numbers;
+            the message names the file and line.
+    """
+    for where, line in _lines(images, "the list of images"):
+        image = _existing(root / line, where)
+        labels = _label_file(root, line, where)
+        boxes = _label_boxes(labels, image) if labels.is_file() else _corners([])
+        yield Crowd(image, boxes, box_formats.area(boxes) == 0)
+
+
+def _lines(path: Path, what: str) -> Iterator[tuple[str, str]]:
+    """Each line that is not blank, after `file:line`."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file, expected {what}. Download the data set or correct the path.")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"{path}:{number}", line.strip()
+
+
+def _existing(image: Path, where: str) -> Path:
+    if not image.is_file():
+        raise ValueError(f"{where}: no image {image}, expected one. Extract the data set's images there.")
+    return image
+
+
+def _corners(boxes: list[list[float]]) -> Float64[np.ndarray, "boxes 4"]:
+    return box_formats.from_xywh(np.array(boxes, dtype=np.float64).reshape(-1, 4))
+
+
+def _record(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: {error}; expected one JSON object a line. Extract it again.") from error
+    if not isinstance(record, dict) or not {"ID", "gtboxes"} <= record.keys():
+        found = sorted(record) if isinstance(record, dict) else type(record).__name__
+        raise ValueError(
+            f"{where}: found {found}, expected the keys 'ID' and 'gtboxes'. Give an annotated split, train or val."
+        )
+    return record
+
+
+def _full_box(person: dict[str, Any], where: str) -> list[float]:
+    box = person.get("fbox")
+    if not (isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box)):
+        raise ValueError(f"{where}: fbox is {box}, expected [left, top, width, height]. Extract the file again.")
+    return [float(n) for n in box]
+
+
+def _is_ignored(person: dict[str, Any]) -> bool:
+    return person.get("extra", {}).get("ignore") == 1
+
+
+def _label_file(root: Path, image: str, where: str) -> Path:
+    parts = list(Path(image).parts)
+    if "images" not in parts:
+        raise ValueError(f"{where}: found {image}, expected a path through a folder `images`. Correct the list.")
+    last = len(parts) - 1 - parts[::-1].index("images")
+    parts[last] = "labels_with_ids"
+    return root.joinpath(*parts).with_suffix(".txt")
+
+
+def _label_boxes(labels: Path, image: Path) -> Float64[np.ndarray, "boxes 4"]:
+    with Image.open(image) as header:  # the size alone: decoding thousands of images takes minutes
+        width, height = header.size
+    boxes = []
+    for where, line in _lines(labels, "an image's labels"):
+        try:
+            _, _, x, y, w, h = (float(field) for field in line.split())
+        except ValueError as error:
+            raise ValueError(
+                f"{where}: found {line!r}, expected six numbers: class identity cx cy w h. Extract the file again."
+            ) from error
+        boxes.append([width * (x - w / 2), height * (y - h / 2), width * w, height * h])
+    return _corners(boxes)

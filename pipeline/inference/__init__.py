@@ -1,0 +1,1 @@
+"""Trained networks over frames: detections, target features, embeddings."""

@@ -1,0 +1,106 @@
+"""One frame at a time through the trained models: an image in, its detections and their embeddings out."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64
+
+from pipeline import params
+from pipeline.data.frames import Image, letterbox, network_input
+from pipeline.data.prefetch import prefetched
+from pipeline.inference.detect import Postprocess, postprocess
+from pipeline.inference.features import Features, target_features
+from pipeline.inference.sequences import load_detector
+from pipeline.models.folder import load_model
+from pipeline.models.reid import FineTrackReID, ReIDHead
+from pipeline.models.yolox import YOLOX
+
+Input = Float[torch.Tensor, "1 3 input_height input_width"]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A frame and what was found in it, in pixels of the frame; rows that are not described have zeros."""
+
+    image: Image
+    boxes: Float64[np.ndarray, "boxes 4"]
+    scores: Float64[np.ndarray, " boxes"]
+    embeddings: Float[np.ndarray, "boxes dim"] | None
+
+
+class Watcher:
+    """A detector and, where there is one, the Re-ID head trained on its features; both frozen, on one device."""
+
+    def __init__(self, detector: Path, reid: Path | None, settings: Postprocess) -> None:
+        """Load model folders.
+
+        Raises:
+            ValueError: a folder is not whole, holds another model, or the head is for other features.
+        """
+        model, card = load_detector(detector)
+        self._settings = settings
+        self._input_size, self._convention = tuple(card["input_size"]), card["convention"]
+        self._person_class = card["person_class"]
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = model.fused().to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._head = None if reid is None else _Head(reid, self._device)
+
+    def watch(self, images: Iterable[Image], min_score: float) -> Generator[Seen, None, None]:
+        """What is seen in each image; detections scoring more than `min_score` are described.
+
+        One thread reads the next image meanwhile: memory does not grow with the number of images.
+        """
+        for image, network_image, ratio in prefetched((self._read(image) for image in images), ahead=1):
+            yield self._see(image, network_image, ratio, min_score)
+
+    def _read(self, image: Image) -> tuple[Image, Input, float]:
+        fitted, ratio = letterbox(image, self._input_size)
+        planes = torch.from_numpy(network_input(fitted, self._convention))[None]
+        return image, planes.contiguous(memory_format=torch.channels_last), ratio
+
+    @torch.inference_mode()
+    def _see(self, image: Image, network_image: Input, ratio: float, min_score: float) -> Seen:
+        network_image = network_image.to(self._device)
+        prediction = self._network(network_image)[0]
+        boxes, scores = postprocess(prediction, self._settings, person_class=self._person_class)
+        embeddings = None
+        if self._head is not None:
+            embeddings = self._head.describe(self._network, network_image, boxes, scores > min_score)
+        return Seen(image, boxes / ratio, scores, embeddings)
+
+
+class _Head:
+    """A Re-ID head and the features that it was trained on."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        weights, card = load_model(folder)
+        if card.get("kind") != "reid" or "features" not in card:
+            raise ValueError(
+                f"{folder}: card of {card.get('kind')!r} with keys {sorted(card)}, expected 'reid' with `features`. "
+                "Give a folder that `train_reid` wrote, or train it again."
+            )
+        self._model = FineTrackReID(ReIDHead(**card["head"]), tuple(card["in_channels"]))
+        self._model.load_state_dict(weights)
+        self._model.eval().to(device)
+        self._features = params.parse(card["features"], Features, where=f"{folder}:features")
+
+    def describe(
+        self,
+        detector: YOLOX,
+        image: Input,
+        boxes: Float64[np.ndarray, "boxes 4"],
+        chosen: Bool[np.ndarray, " boxes"],
+    ) -> Float[np.ndarray, "boxes dim"]:
+        """Embeddings of the chosen boxes, which are in the network's pixels; zeros for the others."""
+        embeddings = np.zeros((len(boxes), self._model.head.dim), np.float32)
+        if chosen.any():
+            targets = torch.from_numpy(boxes[chosen].astype(np.float32)).to(image.device)
+            index = torch.zeros(len(targets), dtype=torch.int64, device=image.device)
+            levels = target_features(detector, image, targets, index, self._features)
+            if self._features.precision == "half":  # as they were stored for training
+                levels = tuple(level.half() for level in levels)
+            embeddings[chosen] = self._model(tuple(level.float() for level in levels)).descriptor.cpu().numpy()
+        return embeddings

@@ -1,0 +1,125 @@
+"""Frames one after the other, from a video file, a folder of images or a sequence folder; and a video written so."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from pipeline.data.frames import Image, read_image
+from pipeline.data.motchallenge import check_sequence, images
+
+IMAGE_RATE = 30.0  # frames/s of images that come without a rate, which is what ByteTrack's demo assumes
+_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# VP9 is what OpenCV's own wheels encode and browsers play; MPEG-4 is there in every build, for desktop players.
+_CODECS = ("vp09", "mp4v")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Something to watch, read anew by every call of `read`.
+
+    `frames` is how many images there are by the container, which may err; `size` is (width, height) in pixels.
+    """
+
+    name: str
+    frames: int
+    size: tuple[int, int]
+    frame_rate: float
+    read: Callable[[], Iterator[Image]]
+
+
+def open_clip(source: Path) -> Clip:
+    """A video file, a folder of images in the order of their names, or a MOTChallenge sequence folder.
+
+    Raises:
+        ValueError: nothing is there, or nothing in it can be read as frames.
+    """
+    if not source.is_dir():
+        return _video(source)
+    if (source / "seqinfo.ini").is_file():
+        info = check_sequence(source)
+        paths = images(source, info)
+        name, rate = info.name, info.frame_rate
+    else:
+        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _ENDINGS)
+        name, rate = source.resolve().name, IMAGE_RATE
+    if not paths:
+        raise ValueError(f"{source}: no image, expected a video, a folder of images or a sequence. Correct the path.")
+    return Clip(name, len(paths), _size(read_image(paths[0])), rate, functools.partial(_read_images, paths))
+
+
+@contextlib.contextmanager
+def written_video(path: Path, clip: Clip) -> Iterator[Callable[[Image], object]]:
+    """What writes an image as the next frame of `path`, at the clip's size and rate; whole or not at all.
+
+    Raises:
+        OSError: OpenCV can write no such video here.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # OpenCV chooses the container by the ending, so the temporary name keeps it.
+    temporary = path.with_name(f".{path.stem}-unfinished{path.suffix}")
+    writer = _writer(temporary, clip.frame_rate, clip.size)
+    try:
+        yield writer.write
+        writer.release()
+        temporary.replace(path)
+    finally:
+        writer.release()
+        temporary.unlink(missing_ok=True)
+
+
+def _video(path: Path) -> Clip:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file or folder, expected a video, images or a sequence. Correct the path.")
+    with _captured(path) as capture:
+        rate, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        is_read, image = capture.read()
+        if not is_read:
+            raise ValueError(f"{path}: no frame can be read, expected a video. Convert it to mp4, or check the file.")
+        if frames < 1:  # recordings that were streamed do not say
+            frames = 1 + sum(1 for _ in iter(capture.grab, False))
+    return Clip(path.stem, frames, _size(image), rate if rate > 0 else IMAGE_RATE, functools.partial(_read_video, path))
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def _read_video(path: Path) -> Iterator[Image]:
+    with _captured(path) as capture:
+        while True:
+            is_read, image = capture.read()
+            if not is_read:
+                return
+            yield image
+
+
+def _read_images(paths: Sequence[Path]) -> Iterator[Image]:
+    first = _size(read_image(paths[0]))
+    for path in paths:
+        image = read_image(path)
+        if _size(image) != first:
+            raise ValueError(
+                f"{path}: {_size(image)} pixels, expected {first} as of {paths[0].name}. Give images of one camera."
+            )
+        yield image
+
+
+@contextlib.contextmanager
+def _captured(path: Path) -> Iterator[cv2.VideoCapture]:
+    capture = cv2.VideoCapture(str(path))
+    try:
+        yield capture
+    finally:
+        capture.release()
+
+
+def _writer(path: Path, frame_rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    for codec in _CODECS:
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), frame_rate, size)
+        if writer.isOpened():
+            return writer
+    raise OSError(f"{path}: OpenCV writes no video with any of {_CODECS} here. Install opencv-python from PyPI.")

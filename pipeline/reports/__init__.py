@@ -1,0 +1,1 @@
+"""What people read: result tables, figures, the page, the paper's published numbers."""

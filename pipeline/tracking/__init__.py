@@ -1,0 +1,1 @@
+"""Online association on arrays: motion, costs, matching, tracks. NumPy and lap only."""

@@ -1,0 +1,90 @@
+"""The detections of one frame, checked and sorted for association."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from pipeline.tracking import costs, kalman
+
+# Corners outside these bounds would overflow or vanish when squared; no image comes near them.
+FARTHEST_CORNER = 1e9
+SHORTEST_SIDE = 1e-6
+
+Boxes = Float[np.ndarray, "detections 4"]
+Scores = Float[np.ndarray, " detections"]
+Embeddings = Float[np.ndarray, "detections dim"]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections that count, the first `high` of them above the tracking threshold, in the order given."""
+
+    boxes: Boxes
+    measurements: Float[np.ndarray, "detections 4"]
+    scores: Scores
+    embeddings: Embeddings | None  # of unit length
+    rows: Int[np.ndarray, " detections"]  # index into the input
+    high: int
+
+
+def select(
+    boxes: Boxes,
+    scores: Scores,
+    embeddings: Embeddings | None,
+    *,
+    low_threshold: float,
+    track_threshold: float,
+) -> Detections:
+    """Those above `track_threshold`, then those between it and `low_threshold`; none scores exactly either.
+
+    Thresholds are compared in the precision of `scores`, so that a float32 0.6 is not above 0.6.
+
+    Raises:
+        ValueError: anything malformed among boxes and scores, or among the embeddings of those selected.
+    """
+    _check_boxes_and_scores(boxes, scores)
+    high = np.flatnonzero(scores > track_threshold)
+    low = np.flatnonzero((scores > low_threshold) & (scores < track_threshold))
+    rows = np.concatenate([high, low])
+    chosen = boxes[rows].astype(np.float64, copy=False)
+    units = None if embeddings is None else _units(embeddings, rows, len(boxes))
+    return Detections(chosen, kalman.measure(chosen), scores[rows], units, rows, len(high))
+
+
+def _check_boxes_and_scores(boxes: np.ndarray, scores: np.ndarray) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+        raise ValueError(
+            f"detections: boxes have shape {boxes.shape} and scores {scores.shape}, expected (n, 4) and (n,). "
+            "Correct the caller."
+        )
+    sides = boxes[:, 2:] - boxes[:, :2]
+    if not (np.abs(boxes).max(initial=0) < FARTHEST_CORNER and sides.min(initial=1) > SHORTEST_SIDE):
+        is_fine = (np.abs(boxes) < FARTHEST_CORNER).all(axis=1) & (sides > SHORTEST_SIDE).all(axis=1)
+        row = int(np.argmin(is_fine))
+        raise ValueError(
+            f"detections row {row}: box is {boxes[row].tolist()}, expected finite x1 y1 x2 y2 with x1 < x2 and "
+            "y1 < y2. Mend or drop the detection."
+        )
+    if not (scores.min(initial=0) >= 0 and scores.max(initial=1) <= 1):
+        row = int(np.argmin((scores >= 0) & (scores <= 1)))
+        raise ValueError(f"detections row {row}: score is {scores[row]}, expected 0 to 1. Mend or drop the detection.")
+
+
+def _units(embeddings: Float[np.ndarray, "given dim"], rows: Int[np.ndarray, " detections"], count: int) -> Embeddings:
+    """Embeddings of `rows` at unit length, as float32."""
+    if embeddings.ndim != 2 or len(embeddings) != count:
+        raise ValueError(
+            f"detections: embeddings have shape {embeddings.shape}, expected ({count}, dim). Correct the caller."
+        )
+    units = embeddings[rows].astype(np.float32, copy=False)
+    lengths = costs.lengths(units)
+    is_fine = (lengths > 0) & (lengths < np.inf)
+    if not is_fine.all():
+        first = int(np.argmin(is_fine))
+        raise ValueError(
+            f"detections row {rows[first]}: embedding has length {lengths[first]}, expected a positive number. "
+            "Mend or drop the detection."
+        )
+    units *= 1 / lengths[:, None]
+    return units

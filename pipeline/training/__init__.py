@@ -1,0 +1,1 @@
+"""Training loops on a `Worker`; nothing here knows Ray."""

@@ -1,0 +1,36 @@
+"""Describe every annotated person of the evaluated splits, and every detection, by every trained head.
+
+Reads   reid       <variant>/seed<k>: model folders
+        features   card of the feature stores
+Writes  out        out/<variant>/seed<k>/{ground_truth,detections}.parquet   (tables.embeddings_schema)
+        work       finished tables under their fingerprints
+Params  embed, data.evaluate
+"""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from pipeline import params
+from pipeline.cluster import parallel
+from pipeline.entry import run
+from pipeline.inference.embed import Embed, embed_stores, embedding_jobs
+
+
+def main(experiment: str, reid: Path, features: Path, work: Path, out: Path) -> None:
+    """Embed with every model on its own, in parallel."""
+    settings = params.section(experiment, "embed", Embed)
+    evaluate = params.section(experiment, "data.evaluate", tuple[str, ...])
+
+    jobs = embedding_jobs(reid, features, evaluate, settings, folder=work / "embeddings")
+
+    parallel.make_missing(partial(embed_stores, batch=settings.batch), dict(jobs.values()), what="embed")
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (path, _) in jobs.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, out / name)
+
+
+if __name__ == "__main__":
+    run(main)

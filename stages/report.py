@@ -1,0 +1,29 @@
+"""Join the scores of all experiments into tables, figures and one page.
+
+Reads   runs   runs/<experiment>/scores/ of each experiment listed   (pipeline.evaluation.schemas)
+Writes  out    the joined tables, published.parquet, metrics.json, index.html
+Params  experiments
+"""
+
+from pathlib import Path
+
+from pipeline import params
+from pipeline.entry import run
+from pipeline.reports.page import write_page
+from pipeline.reports.tables import join_scores, write_tables
+from pipeline.reports.terminal import print_results
+
+
+def main(runs: Path, out: Path) -> None:
+    """Compare what the experiments found, and show it."""
+    experiments = params.experiments()
+
+    scores = join_scores(runs, experiments)
+
+    write_tables(scores, out)
+    write_page(scores, runs, experiments, out)
+    print_results(out)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+"""Score everything an experiment made: tracks, retrieval, detections.
+
+Reads   sequences, frames, ground_truth   what is true
+        detector, detections              model folder; one row a box
+        reid, embeddings                  <variant>/seed<k>: model folders; ground_truth.parquet
+        tracks                            <variant>/seed<k>/<sequence>.txt
+        work                              how long each stage took
+Writes  out                               tracking, reid, detection, curves, provenance (pipeline.evaluation.schemas)
+Params  the whole experiment: provenance records it
+"""
+
+import operator
+from pathlib import Path
+
+from pipeline import params, tables
+from pipeline.cluster import parallel
+from pipeline.entry import run
+from pipeline.evaluation import experiment as scoring
+from pipeline.evaluation.provenance import Provenance
+from pipeline.evaluation.scores import write_scores
+
+
+def main(
+    experiment: str,
+    sequences: Path,
+    frames: Path,
+    ground_truth: Path,
+    detector: Path,
+    detections: Path,
+    reid: Path,
+    embeddings: Path,
+    tracks: Path,
+    work: Path,
+    out: Path,
+) -> None:
+    """Score every variant and seed on its own, in parallel."""
+    settings = params.section(experiment, "score", scoring.Score)
+    evaluate = params.section(experiment, "data.evaluate", tuple[str, ...])
+    benchmark = params.section(experiment, "data.benchmark", str)
+    overrides = params.section(experiment, "track.overrides", bool)
+
+    truth = tables.read(ground_truth, tables.GROUND_TRUTH)
+    images = tables.read(frames, tables.FRAMES)
+    videos = tables.read(sequences, tables.SEQUENCES)
+    found = tables.read(detections, tables.DETECTIONS)
+
+    prepared = scoring.prepared_ground_truth(videos, truth, evaluate, benchmark)
+    jobs = scoring.jobs(prepared, truth, tracks=tracks, embeddings=embeddings, splits=evaluate, settings=settings)
+    rows = parallel.map_ordered(operator.call, jobs, what="score", name=scoring.name_of)
+    detection = scoring.detection_scores(images, truth, found, evaluate, settings)
+    curves = scoring.curves(detector, reid, detection)
+
+    provenance = Provenance(experiment, inputs=(sequences, frames, ground_truth, detections), work=work)
+    write_scores(out, rows, detection, curves, provenance, overrides=overrides)
+
+
+if __name__ == "__main__":
+    run(main)

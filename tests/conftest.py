@@ -1,0 +1,36 @@
+"""Fixtures every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The development material beside the project (reference outputs, real data), where there is any."""
+    folder = Path(os.environ.get("FINETRACK_SHARED", ROOT.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        pytest.skip(f"{folder}: no reference material beside the project; set FINETRACK_SHARED to test against it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Eight small pictures to train a detector on."""
+    return tiny.draw_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def detector_settings():
+    """A training of three epochs of two steps."""
+    return tiny.DETECTOR

@@ -1,0 +1,71 @@
+import doctest
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data import prefetch
+from pipeline.data.prefetch import prefetched
+
+
+def test_examples_of_the_docstrings_hold() -> None:
+    assert doctest.testmod(prefetch).failed == 0
+
+
+@given(items=st.lists(st.none() | st.integers(), max_size=8), ahead=st.integers(1, 10))
+def test_every_item_comes_once_and_in_order(items: list[int | None], ahead: int) -> None:
+    assert list(prefetched(items, ahead=ahead)) == items
+
+
+def test_the_next_items_are_made_in_one_other_thread_while_one_is_used() -> None:
+    made: list[int] = []
+    threads: set[int] = set()
+    two_ahead = threading.Event()
+
+    def items() -> Iterator[int]:
+        for i in range(10):
+            made.append(i)
+            threads.add(threading.get_ident())
+            if i == 2:
+                two_ahead.set()
+            yield i
+
+    stream = prefetched(items(), ahead=2)
+    assert next(stream) == 0
+    assert two_ahead.wait(10), "items 1 and 2 are made while 0 is used"
+    assert made == [0, 1, 2], "and no more"
+    assert list(stream) == list(range(1, 10))
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_nothing_is_made_before_it_is_asked_for() -> None:
+    made: list[int] = []
+    stream = prefetched(made.append(i) for i in range(3))  # type: ignore[func-returns-value]
+    assert made == []
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("img1/000003.jpg: 0 bytes")
+
+    seen = []
+    with pytest.raises(ValueError, match="000003.jpg: 0 bytes"):
+        for item in prefetched(items()):
+            seen.append(item)  # noqa: PERF402
+    assert seen == [1, 2]
+
+
+def test_a_reader_that_stops_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    for item in prefetched(range(100)):
+        if item == 3:
+            break
+    del item
+    assert threading.active_count() == before
