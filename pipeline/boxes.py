@@ -39,15 +39,29 @@ def iou(
     >>> iou(np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])).round(3).tolist()
     [[0.333]]
     """
-    left = np.maximum(first[:, None, 0], second[None, :, 0])
-    top = np.maximum(first[:, None, 1], second[None, :, 1])
-    right = np.minimum(first[:, None, 2], second[None, :, 2])
-    bottom = np.minimum(first[:, None, 3], second[None, :, 3])
-    overlap = np.maximum(right - left + offset, 0) * np.maximum(bottom - top + offset, 0)
-    union = area(first, offset=offset)[:, None] + area(second, offset=offset)[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    overlap = _shared(first[:, 0], first[:, 2], second[:, 0], second[:, 2], offset)
+    overlap *= _shared(first[:, 1], first[:, 3], second[:, 1], second[:, 3], offset)
+    union = np.add.outer(area(first, offset=offset), area(second, offset=offset))
+    union -= overlap
+    np.maximum(union, np.finfo(union.dtype).tiny, out=union)  # two boxes without area: 0 / tiny
+    overlap /= union
+    return overlap
 
 
 def area(boxes: Boxes, *, offset: float = 0.0) -> Float[np.ndarray, " boxes"]:
     """Area of each box in square pixels, zero for boxes turned inside out."""
     return np.maximum(boxes[:, 2] - boxes[:, 0] + offset, 0) * np.maximum(boxes[:, 3] - boxes[:, 1] + offset, 0)
+
+
+def _shared(
+    start: Float[np.ndarray, " first"],
+    end: Float[np.ndarray, " first"],
+    other_start: Float[np.ndarray, " second"],
+    other_end: Float[np.ndarray, " second"],
+    offset: float,
+) -> Float[np.ndarray, "first second"]:
+    """Length that each two intervals share. In place: these arrays are most of what association moves in memory."""
+    length = np.minimum.outer(end, other_end)
+    length -= np.maximum.outer(start, other_start)
+    length += offset
+    return np.maximum(length, 0, out=length)

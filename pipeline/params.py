@@ -30,7 +30,7 @@ def raw_section(experiment: str, name: str, *, path: Path = PARAMS) -> Any:
     everything = load(path)
     if experiment not in everything:
         raise ValueError(
-            f"{path}: experiments described are {_sorted(set(everything) - {'experiments'})}, "
+            f"{path}: experiments described are {sorted(set(everything) - {'experiments'})}, "
             f"expected also {experiment!r}. Add a section of that name or correct `experiments:`."
         )
     chosen, where = everything[experiment], f"{path}:{experiment}"
@@ -59,8 +59,9 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
         everything = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that does not exist
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}. Mend the file.") from error
-    if not isinstance(everything, dict):
-        raise ValueError(f"{path}: found {type(everything).__name__}, expected a mapping of sections. Mend the file.")
+    if not isinstance(everything, dict) or not all(isinstance(name, str) for name in everything):
+        found = list(everything) if isinstance(everything, dict) else type(everything).__name__
+        raise ValueError(f"{path}: found {found}, expected a mapping of named sections. Mend the file.")
     return everything
 
 

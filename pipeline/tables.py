@@ -22,7 +22,9 @@ def _schema(**columns: tuple[pa.DataType, str]) -> pa.Schema:
     )
 
 
-_SPLIT = (pa.string(), "train, val or test")
+CROWD = "crowd"  # the split of single images that only the detector trains on
+
+_SPLIT = (pa.string(), "train, val or test; crowd for single images that only the detector trains on")
 _SEQUENCE = (pa.string(), "name of the sequence")
 _FRAME = (pa.int32(), "number of the frame in its split, from 1")
 _BOX = {

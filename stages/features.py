@@ -49,7 +49,7 @@ def main(
     jobs = {path: targets for paths in stores.values() for path, targets in paths.items()}
     parallel.make_missing(partial(store_features, detector=detector, settings=settings), jobs, what="features")
 
-    write_card(stores, out)
+    write_card(stores, vars(settings), out)
 
 
 if __name__ == "__main__":

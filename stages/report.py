@@ -11,18 +11,16 @@ from pipeline import params
 from pipeline.entry import run
 from pipeline.reports.page import write_page
 from pipeline.reports.tables import join_scores, write_tables
-from pipeline.reports.terminal import print_results
 
 
 def main(runs: Path, out: Path) -> None:
-    """Compare what the experiments found, and show it."""
+    """Compare what the experiments found; `python -m pipeline.reports.terminal reports` prints it."""
     experiments = params.experiments()
 
     scores = join_scores(runs, experiments)
 
     write_tables(scores, out)
     write_page(scores, runs, experiments, out)
-    print_results(out)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from pipeline import params, tables
 from pipeline.cluster import parallel
+from pipeline.cluster.session import settings as cluster
 from pipeline.entry import run
 from pipeline.evaluation import experiment as scoring
 from pipeline.evaluation.provenance import Provenance
 from pipeline.evaluation.scores import write_scores
+from pipeline.evaluation.trackeval import Benchmark
 
 
 def main(
@@ -36,7 +38,7 @@ def main(
     """Score every variant and seed on its own, in parallel."""
     settings = params.section(experiment, "score", scoring.Score)
     evaluate = params.section(experiment, "data.evaluate", tuple[str, ...])
-    benchmark = params.section(experiment, "data.benchmark", str)
+    benchmark = params.section(experiment, "data.benchmark", Benchmark)
     overrides = params.section(experiment, "track.overrides", bool)
 
     truth = tables.read(ground_truth, tables.GROUND_TRUTH)
@@ -50,7 +52,9 @@ def main(
     detection = scoring.detection_scores(images, truth, found, evaluate, settings)
     curves = scoring.curves(detector, reid, detection)
 
-    provenance = Provenance(experiment, inputs=(sequences, frames, ground_truth, detections), work=work)
+    inputs = (sequences, frames, ground_truth, detections)
+    detected = scoring.frames_of(images, evaluate)
+    provenance = Provenance(experiment, inputs=inputs, work=work, workers=cluster().workers, frames=detected)
     write_scores(out, rows, detection, curves, provenance, overrides=overrides)
 
 

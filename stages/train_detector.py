@@ -1,4 +1,4 @@
-"""Train the detector on the frames of the train split.
+"""Train the detector on the frames of the train split and on single images of crowds.
 
 Reads   frames, ground_truth   the train split's images and boxes
         weights                card of the weights to start from
@@ -25,8 +25,8 @@ def main(experiment: str, frames: Path, ground_truth: Path, weights: Path, work:
     settings = params.section(experiment, "detector", DetectorTraining)
 
     initial = read_weights_card(weights)
-    images = TrainingImages.of_split(
-        "train", tables.read(frames, tables.FRAMES), tables.read(ground_truth, tables.GROUND_TRUTH)
+    images = TrainingImages.of_splits(
+        ("train", tables.CROWD), tables.read(frames, tables.FRAMES), tables.read(ground_truth, tables.GROUND_TRUTH)
     )
     if not images.paths:
         print("train_detector: the train split has no images, no detector is trained; detections must be given")

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline import params
 from pipeline.cluster.train import train
 from pipeline.entry import run
-from pipeline.inference.stores import read_card
+from pipeline.inference.stores import feature_settings, read_card
 from pipeline.models.folder import load_model, save_model
 from pipeline.training.reid import ReIDTraining, runs_of, train_runs
 
@@ -22,9 +22,11 @@ def main(experiment: str, features: Path, work: Path, out: Path) -> None:
     settings = params.section(experiment, "reid", ReIDTraining)
 
     stores = {sequence: path for split, sequence, path in read_card(features, "ground_truth") if split == "train"}
-    runs = runs_of(settings, features, work / "reid") if stores else []
+    runs = runs_of(settings, stores, work / "reid") if stores else []
     missing = [one for one in runs if not one.model.exists()]
 
+    if not stores:
+        print(f"train_reid: no images to train on, so {sorted(settings.variants)} are left out; associations remain")
     if missing:
         train(
             partial(train_runs, runs=missing, stores=stores, settings=settings),
@@ -34,7 +36,8 @@ def main(experiment: str, features: Path, work: Path, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     for one in runs:
-        save_model(out / one.name / f"seed{one.seed}", *load_model(one.model))
+        weights, card = load_model(one.model)
+        save_model(out / one.name / f"seed{one.seed}", weights, {**card, "features": feature_settings(features)})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import tiny
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a loaded machine is no fault
+hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 

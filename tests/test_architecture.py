@@ -30,6 +30,7 @@ DOORS = {
     "trackeval": {"pipeline/evaluation/trackeval.py"},
     "motmetrics": {"pipeline/evaluation/motmetrics.py"},
     "pycocotools": {"pipeline/evaluation/detection.py"},
+    "dvc": {"pipeline/reports/revisions.py"},
     "lap": {"pipeline/tracking/matching.py"},
 }
 

@@ -2,7 +2,7 @@ import doctest
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -26,12 +26,14 @@ def test_examples_of_the_docstrings_hold() -> None:
     assert doctest.testmod(boxes).failed == 0
 
 
+@settings(deadline=None)
 @given(corners())
 def test_formats_convert_back_and_forth(some: np.ndarray) -> None:
     assert np.array_equal(boxes.from_xywh(boxes.to_xywh(some)), some)
 
 
 @pytest.mark.parametrize("offset", [0, 1])
+@settings(deadline=None)
 @given(first=corners(), second=corners())
 def test_overlap_is_the_share_of_pixels_in_both(first: np.ndarray, second: np.ndarray, offset: int) -> None:
     found = boxes.iou(first, second, offset=float(offset))
@@ -42,6 +44,7 @@ def test_overlap_is_the_share_of_pixels_in_both(first: np.ndarray, second: np.nd
             assert found[i, j] == pytest.approx(len(a & b) / len(a | b) if a | b else 0)
 
 
+@settings(deadline=None)
 @given(corners())
 def test_overlap_is_symmetric_and_whole_with_itself(some: np.ndarray) -> None:
     found = boxes.iou(some, some)
@@ -49,6 +52,7 @@ def test_overlap_is_symmetric_and_whole_with_itself(some: np.ndarray) -> None:
     assert np.array_equal(np.diag(found), (boxes.area(some) > 0).astype(float))
 
 
+@settings(deadline=None)
 @given(corners(st.just(4)), whole, whole)
 def test_overlap_does_not_depend_on_where_the_origin_is(some: np.ndarray, x: int, y: int) -> None:
     moved = some + np.array([x, y, x, y])

@@ -134,7 +134,7 @@ def test_files_and_folders_are_never_replaced(tmp_path: Path, given: Path, name:
     root = tmp_path / "data"
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text("precious")
-    with pytest.raises(ValueError, match="is there already and is no link, expected nothing. Move it away"):
+    with pytest.raises(ValueError, match=r"is there already and is no link, expected nothing. Move it away"):
         link(root, given, source=".", detections="detections", weights="weights.pth")
     assert (root / name).read_text() == "precious"
 
@@ -166,7 +166,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path, given: Path, what: dict[st
 
 def test_nothing_is_put_into_a_folder_that_is_itself_a_link(tmp_path: Path, given: Path) -> None:
     (tmp_path / "data").symlink_to(given)
-    with pytest.raises(ValueError, match="is a link to .*, expected a folder to put links into. Remove the link"):
+    with pytest.raises(ValueError, match=r"is a link to .*, expected a folder to put links into. Remove the link"):
         link(tmp_path / "data", given, detections="detections")
     assert sorted(path.name for path in given.iterdir()) == sorted(
         ["train", "test", "detections", "readme.txt", "weights.pth", "other.pth"]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from small import environment
 
 from pipeline import entry
+from pipeline.sources import ROOT
 
 STAGE = '''"""A stage for tests.
 
@@ -49,6 +51,7 @@ def stage(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=60,
             check=False,
+            env=environment(ROOT),
         )
 
     return call
@@ -153,6 +156,7 @@ def test_a_stage_dies_with_its_parent(tmp_path: Path, is_background: bool, end: 
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=environment(ROOT),
     )
     try:
         assert parent.stdout is not None

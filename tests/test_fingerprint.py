@@ -74,6 +74,10 @@ def test_a_fingerprint_changes_with_any_part(name: str, value: Any) -> None:
     assert fingerprint(**{**PARTS, name: value}) != fingerprint(**PARTS)
 
 
+def test_bytes_of_another_type_are_another_array() -> None:
+    assert fingerprint(a=np.zeros(2, np.float32)) != fingerprint(a=np.zeros(2, np.int32))
+
+
 def test_order_and_memory_layout_do_not_count() -> None:
     other = dict(reversed(PARTS.items()))
     other["array"] = np.asfortranarray(PARTS["array"])

@@ -1,3 +1,4 @@
+import contextlib
 import doctest
 import itertools
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import tables
@@ -24,6 +25,15 @@ SHIPPED = {
     "tracks": tables.TRACKS,
     "embeddings": tables.embeddings_schema(3),
 }
+
+
+def read_back(table: pa.Table, path: Path) -> pa.Table:
+    """Have another program write the table, and read it."""
+    pq.write_table(table, path)
+    return tables.read(path, tables.DETECTIONS)
+
+
+ACTS = {"read": read_back, "write": lambda table, path: tables.write(table, path, tables.DETECTIONS)}
 
 
 def detections(count: int, *, seed: int = 0) -> pa.Table:
@@ -86,11 +96,7 @@ def test_other_columns_are_refused_with_both_lists(tmp_path: Path, act: str) -> 
     other = detections(2).drop_columns(["score", "frame"]).append_column("identity", pa.array([1, 2]))
     path = tmp_path / "t.parquet"
     with pytest.raises(ValueError) as error:
-        if act == "write":
-            tables.write(other, path, tables.DETECTIONS)
-        else:
-            pq.write_table(other, path)
-            tables.read(path, tables.DETECTIONS)
+        ACTS[act](other, path)
     assert str(error.value) == (
         f"{path}: columns are {other.column_names}, expected {tables.DETECTIONS.names}; missing ['frame', 'score'], "
         "unexpected ['identity']. Run `dvc repro` to make it anew."
@@ -111,11 +117,7 @@ def test_another_type_is_refused_and_named(tmp_path: Path, act: str, column: pa.
     other = detections(2).set_column(2, "frame", column)
     path = tmp_path / "t.parquet"
     with pytest.raises(ValueError) as error:
-        if act == "write":
-            tables.write(other, path, tables.DETECTIONS)
-        else:
-            pq.write_table(other, path)
-            tables.read(path, tables.DETECTIONS)
+        ACTS[act](other, path)
     assert str(error.value).startswith(f"{path}: column 'frame' {found}. ")
 
 
@@ -141,17 +143,16 @@ def test_a_damaged_table_is_refused_and_never_read_as_another(tmp_path: Path) ->
     path, table = tmp_path / "t.parquet", detections(60)
     tables.write(table, path, tables.DETECTIONS)
     content = path.read_bytes()
-    refused = 0
+    same: list[bool] = []
     for position in range(0, len(content), 11):
         damaged = bytearray(content)
         damaged[position] ^= 0x55
         path.write_bytes(damaged)
-        try:
-            assert tables.read(path, tables.DETECTIONS).equals(table), f"byte {position}"
-        except ValueError as error:
-            refused += 1
-            assert str(error).startswith(f"{path}: ")
-    assert refused > 100
+        with contextlib.suppress(ValueError):
+            found = tables.read(path, tables.DETECTIONS)
+            same.append(found.equals(table))
+    assert all(same)
+    assert len(same) < len(content) / 11 / 3, "most damage is noticed"
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
@@ -160,6 +161,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=5))
 def test_bytes_do_not_depend_on_how_a_table_was_put_together(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int]
@@ -188,15 +190,37 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatc
     assert alone(path)
 
 
+def fail_halfway(path: Path, error: type[BaseException]) -> None:
+    with tables.replacing(path) as temporary:
+        temporary.write_text("half of the ne")
+        raise error
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_in_the_block_leaves_the_old_file_whole(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "note.txt"
     tables.write_text("old", path)
-    with pytest.raises(error), tables.replacing(path) as temporary:
-        temporary.write_text("half of the ne")
-        raise error
+    with pytest.raises(error):
+        fail_halfway(path, error)
     assert path.read_text() == "old"
     assert alone(path)
+
+
+def test_whoever_reads_while_a_file_is_replaced_sees_the_old_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    tables.write_text("old", path)
+    with path.open() as reader:
+        tables.write_text("new", path)
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_file_is_on_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "note.txt"
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append((os.fstat(handle).st_size, path.exists())))
+    tables.write_text("new", path)
+    assert synced == [(3, False)]
 
 
 def test_a_killed_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
@@ -231,6 +255,7 @@ def test_columns_stand_side_by_side_as_float64() -> None:
     assert tables.boxes(tables.empty(tables.DETECTIONS)).shape == (0, 4)
 
 
+@settings(deadline=None)
 @given(start=st.integers(0, 6), length=st.integers(0, 6), chunks=st.integers(1, 3))
 def test_embeddings_of_any_stretch_are_those_of_its_rows(start: int, length: int, chunks: int) -> None:
     values = np.arange(18, dtype=np.float32).reshape(6, 3)
@@ -248,6 +273,7 @@ def test_an_empty_table_has_embeddings_of_its_width() -> None:
 keys = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3)), max_size=20)
 
 
+@settings(deadline=None)
 @given(keys)
 def test_groups_are_the_stretches_of_a_sorted_table(rows: list[tuple[str, int]]) -> None:
     rows = sorted(rows)
@@ -258,6 +284,7 @@ def test_groups_are_the_stretches_of_a_sorted_table(rows: list[tuple[str, int]])
     assert {key: part["row"].to_pylist() for key, part in found.items()} == expected
 
 
+@settings(deadline=None)
 @given(keys)
 def test_groups_refuse_rows_of_one_key_that_are_apart(rows: list[tuple[str, int]]) -> None:
     table = pa.table({"s": [s for s, _ in rows], "f": pa.array([f for _, f in rows], pa.int32())})

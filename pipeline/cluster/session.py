@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import yaml
 from pipeline import params
 
 CLUSTER = Path("cluster.yaml")
+_CONNECT_S = 10.0
 _OBJECT_STORE_BYTES = 2**30  # tables and results only; frames and features never pass through it
 
 # Set before Ray is imported, because it reads them then. Each was measured to be needed: a driver under `uv run` would
@@ -77,13 +79,9 @@ def session(cluster: Cluster) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _refuse_unreachable(address)
     private = {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **private)
-    except ConnectionError as error:
-        raise ValueError(
-            f"cluster.yaml:address: no Ray cluster answers at {address}: {error}. Start it or set null."
-        ) from error
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **private)
     # Ray installs its own SIGTERM handler, which dumps a stack: ours ends the run as Ctrl-C does.
     previous = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
@@ -92,6 +90,19 @@ def session(cluster: Cluster) -> Iterator[None]:
     finally:
         ray.shutdown()
         signal.signal(signal.SIGTERM, previous)
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Refuse an address `host:port` where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise ValueError(
+            f"cluster.yaml:address: no Ray cluster answers at {address} ({error}). Start it, or set null."
+        ) from error
 
 
 def _refuse_too_many(cluster: Cluster, resources: dict[str, float]) -> None:

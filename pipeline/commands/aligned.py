@@ -115,7 +115,7 @@ def rows_of(source: str, scores: Iterable[tuple[str, pa.Table]]) -> Rows:
             key, seed = _key(kind, row), row.get("seed") or 0
             if (key, seed) in found:
                 raise ValueError(f"{source}: {key} of seed {seed} comes twice, expected once. Mend the table.")
-            found[key, seed] = Row({metric: row.get(metric) for metric in METRICS[kind]}, row["basis"])
+            found[key, seed] = Row({metric: _known(row.get(metric)) for metric in METRICS[kind]}, row["basis"])
     return found
 
 
@@ -211,7 +211,7 @@ def _objection(rows: Sequence[Row]) -> str:
 
 
 def _mean(figures: Sequence[float | None]) -> Value:
-    known = [one for one in figures if one is not None and not math.isnan(one)]
+    known = [one for one in figures if one is not None]
     if not known:
         return Value(None)
     return Value(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
@@ -244,6 +244,10 @@ def _whole(row: Mapping[str, Any]) -> tuple:
 
 def _key(kind: str, row: Mapping[str, Any]) -> Key:
     return Key(kind, *(row.get(name) for name in Key._fields[1:]))
+
+
+def _known(figure: float | int | None) -> float | None:
+    return None if figure is None or math.isnan(figure) else float(figure)
 
 
 def _order(one: tuple[Key, int]) -> tuple:

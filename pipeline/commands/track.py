@@ -21,7 +21,7 @@ from pipeline.inference.online import Seen, Watcher
 from pipeline.inference.video import Clip, open_clip, written_video
 from pipeline.progress import meter
 from pipeline.reports.drawing import Trails, draw
-from pipeline.tracking.sequence import Tracking
+from pipeline.tracking.sequence import Tracking, are_written
 from pipeline.tracking.tracker import Tracker
 
 Linked = tuple[np.ndarray, np.ndarray, np.ndarray]  # identities, boxes, scores
@@ -105,9 +105,9 @@ def _follow(clip: Clip, watcher: Watcher, chosen: Tracking, out: Path, *, is_ren
     tracker = Tracker(chosen, clip.frame_rate if chosen.frame_rate == "seqinfo" else chosen.frame_rate)
     trails, started, frame = Trails(), time.monotonic(), 0
     with contextlib.ExitStack() as opened:
+        interrupt = opened.enter_context(_noted_interrupt())  # first, so that it covers the closing of the files
         rows = opened.enter_context(written_rows(out, clip.name))
         show = opened.enter_context(written_video(out / "tracks.mp4", clip)) if is_rendered else None
-        interrupt = opened.enter_context(_noted_interrupt())
         shown = opened.enter_context(meter(f"track {clip.name}", clip.frames))
         watching = opened.enter_context(contextlib.closing(watcher.watch(clip.read(), chosen.low_threshold)))
         for frame, seen in enumerate(watching, start=1):
@@ -133,12 +133,8 @@ def _linked(tracker: Tracker, seen: Seen, chosen: Tracking, frame: int) -> Linke
         tracks = tracker.update(seen.boxes, seen.scores, seen.embeddings)
     except ValueError as error:
         raise ValueError(f"frame {frame}: {error}") from error
-    width, height = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]).T
-    is_written = width * height > chosen.min_area
-    if chosen.max_aspect is not None:
-        is_written &= width <= chosen.max_aspect * height
     order = np.argsort(tracks.identities, kind="stable")
-    order = order[is_written[order]]
+    order = order[are_written(tracks.boxes, chosen)[order]]
     return tracks.identities[order], tracks.boxes[order], tracks.scores[order]
 
 

@@ -5,17 +5,22 @@ Only boxes of people are read; nobody has an identity here. As ifzhang/ByteTrack
 others in the layout of Zhongdao/Towards-Realtime-MOT (JDE), `labels_with_ids`.
 """
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Float64
 from PIL import Image
 
 from pipeline import boxes as box_formats
+from pipeline import tables
+
+_PERSON = {"identity": 0, "considered": True, "category": 1, "visibility": 1.0}
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,42 @@ class Crowd:
     image: Path
     boxes: Float64[np.ndarray, "boxes 4"]
     ignored: Bool[np.ndarray, " boxes"]
+
+
+@dataclass(frozen=True)
+class CrowdFiles:
+    """Where a set of single images lies below an experiment's data folder.
+
+    `crowdhuman`: `lists` are its odgt files, `images` the folder of images. `jde` (CityPersons, ETHZ): `lists` name
+    image files relative to `images`.
+    """
+
+    format: Literal["crowdhuman", "jde"]
+    lists: tuple[str, ...]
+    images: str
+
+
+def crowd_tables(root: Path, crowds: Mapping[str, CrowdFiles]) -> tuple[pa.Table, pa.Table]:
+    """All images as frames of the split `crowd`, a sequence a set, and the boxes that are not ignored as its truth.
+
+    Only the detector trains on them: there are no identities (0).
+
+    Raises:
+        ValueError: a file is missing or wrong; the message names the file and line.
+    """
+    frames, boxes = [], []
+    for name, files in crowds.items():
+        read = crowdhuman if files.format == "crowdhuman" else labels_with_ids
+        found = itertools.chain.from_iterable(read(root / one, root / files.images) for one in files.lists)
+        for number, crowd in enumerate(found, start=1):
+            key = {"split": tables.CROWD, "sequence": name, "frame": number}
+            frames.append({**key, "path": str(crowd.image)})
+            kept = crowd.boxes[~crowd.ignored].tolist()
+            boxes += [{**key, **dict(zip(("x1", "y1", "x2", "y2"), box, strict=True)), **_PERSON} for box in kept]
+    return (
+        pa.Table.from_pylist(frames, schema=tables.FRAMES),
+        pa.Table.from_pylist(boxes, schema=tables.GROUND_TRUTH),
+    )
 
 
 def crowdhuman(annotations: Path, images: Path) -> Iterator[Crowd]:

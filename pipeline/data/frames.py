@@ -38,9 +38,7 @@ def read_image(path: Path) -> Image:
     return image
 
 
-def letterbox(
-    image: Image, size: tuple[int, int]
-) -> tuple[UInt8[np.ndarray, "fitted_height fitted_width 3"], float]:
+def letterbox(image: Image, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "fitted_height fitted_width 3"], float]:
     """Fit an image into `size` = (height, width) at its top left, keeping its aspect; grey fills the rest.
 
     Returns the image and the ratio: a point of the original, times the ratio, is the point of the result.

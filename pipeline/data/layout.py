@@ -1,7 +1,7 @@
 """An experiment's data folder as tables: sequences, frames, ground truth, given detections."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline import tables
 from pipeline.data import motchallenge, split
+from pipeline.data.crowds import CrowdFiles, crowd_tables
 from pipeline.data.motchallenge import Annotations, SequenceInfo
 from pipeline.data.synthetic import World
 
@@ -26,15 +27,16 @@ class Data:
     sequences whose first halves train and whose second halves are `val` (ByteTrack's rule). `sequences` is a glob over
     sequence folders (MOT17 keeps each sequence three times; `*-FRCNN` takes one). `evaluate` are the splits that are
     detected, tracked and, where annotated, scored, by the rules of `benchmark`. `world` describes the synthetic world
-    that is rendered instead of reading frames.
+    that is rendered instead of reading frames. `crowds` are sets of single images that the detector trains on as well.
     """
 
-    benchmark: Literal["MOT17", "MOT20", "DanceTrack"]
+    benchmark: Literal["MOT15", "MOT16", "MOT17", "MOT20", "DanceTrack"]
     folders: dict[Split, str]
     halves: bool
     sequences: str
     evaluate: tuple[Split, ...]
     world: World | None
+    crowds: dict[str, CrowdFiles] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known: list[str] = [*self.folders, "val"] if self.halves else list(self.folders)
@@ -68,17 +70,20 @@ def read_layout(root: Path, data: Data, *, detections: Path | None = None) -> La
     """Read and check all sequences below `root`, before any long work.
 
     `detections` is a folder of MOTChallenge detection files `<sequence>.txt`, frames numbered over the whole sequence;
-    where it is given, a sequence need not have images.
+    where it is given, nothing is trained: a sequence need not have images, and of the splits' folders one that is
+    evaluated is enough.
 
     Raises:
         ValueError: a folder, file or row is missing or wrong; the message names file, line, found, expected, remedy.
     """
-    found = [part for name, folder in data.folders.items() for part in _parts(root / folder, name, data)]
+    folders = _present(root, data, detections)
+    found = [part for name, folder in folders.items() for part in _parts(folder, name, data)]
     parts = sorted(found, key=lambda part: (("train", "val", "test").index(part.split), part.info.name))
+    crowd_frames, crowd_truth = crowd_tables(root, data.crowds if detections is None else {})
     layout = Layout(
         sequences=tables.concat([_sequence_row(part) for part in parts], tables.SEQUENCES),
-        frames=tables.concat([_frame_rows(part, detections) for part in parts], tables.FRAMES),
-        ground_truth=tables.concat([_annotation_rows(part) for part in parts], tables.GROUND_TRUTH),
+        frames=tables.concat([*(_frame_rows(part, detections) for part in parts), crowd_frames], tables.FRAMES),
+        ground_truth=tables.concat([*map(_annotation_rows, parts), crowd_truth], tables.GROUND_TRUTH),
         given=tables.concat(
             [_given_rows(part, detections) for part in parts if detections and part.split in data.evaluate],
             tables.DETECTIONS,
@@ -88,9 +93,21 @@ def read_layout(root: Path, data: Data, *, detections: Path | None = None) -> La
     return layout
 
 
+def _present(root: Path, data: Data, detections: Path | None) -> dict[str, Path]:
+    """The folder of each split; what given detections make unnecessary may be missing and is left out aloud."""
+    folders: dict[str, Path] = {name: root / folder for name, folder in data.folders.items()}
+    missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
+    evaluated = set(folders) if data.halves else set(data.evaluate)
+    for name, folder in missing.items():
+        if detections is None or not evaluated - set(missing):
+            raise ValueError(
+                f"{folder}: no such folder, expected the {name} sequences. Link or copy the dataset there."
+            )
+        print(f"{folder}: no such folder; {name} is left out, since detections are given")
+    return {name: folder for name, folder in folders.items() if name not in missing}
+
+
 def _parts(folder: Path, name: str, data: Data) -> Iterator[_Part]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder, expected the {name} sequences. Link or copy the dataset there.")
     found = [path for path in motchallenge.sequence_folders(folder) if path.match(data.sequences)]
     if not found:
         raise ValueError(

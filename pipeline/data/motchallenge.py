@@ -140,11 +140,15 @@ def write_results(path: Path, results: Results) -> None:
 
     The decimals are those of ifzhang/ByteTrack@d1bf019 tools/track.py.
     """
+    tables.write_text(result_lines(results), path)
+
+
+def result_lines(results: Results) -> str:
+    """The rows of a result file as text, for writers that append."""
     columns = np.column_stack(
         [results.frames, results.identities, boxes.to_xywh(results.boxes), results.scores]
     ).tolist()
-    lines = ["%d,%d,%.1f,%.1f,%.1f,%.1f,%.2f,-1,-1,-1\n" % tuple(row) for row in columns]  # noqa: UP031 twice as fast
-    tables.write_text("".join(lines), path)
+    return "".join(["%d,%d,%.1f,%.1f,%.1f,%.1f,%.2f,-1,-1,-1\n" % tuple(row) for row in columns])  # noqa: UP031 faster
 
 
 def read_seqinfo(path: Path) -> SequenceInfo:

@@ -200,5 +200,10 @@ def _identities(embedded: pa.Table, ground_truth: pa.Table) -> np.ndarray:
     return np.concatenate([people[key][part["row"].to_numpy()] for key, part in parts.items()])
 
 
+def frames_of(frames: pa.Table, splits: tuple[str, ...]) -> int:
+    """How many images the splits have (tables.FRAMES)."""
+    return sum(row[0] in splits for row in _images(frames))
+
+
 def _images(frames: pa.Table) -> Iterator[tuple]:
     return zip(*(frames[name].to_pylist() for name in ("split", "sequence", "frame")), strict=True)

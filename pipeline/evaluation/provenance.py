@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,24 @@ _SECTIONS = ("data", "detector", "detect", "features", "reid", "embed", "track",
 class Provenance:
     """Gives each results row of an experiment its fingerprint, and remembers what that stands for.
 
-    `inputs` are the tables that all rows depend on; `work` is where stages noted how long they took.
+    `inputs` are the tables that all rows depend on; `work` is where stages noted how long they took, `workers` how many
+    worked side by side, and `frames` how many were detected.
     """
 
-    def __init__(self, experiment: str, *, inputs: tuple[Path, ...], work: Path) -> None:
+    def __init__(
+        self, experiment: str, *, inputs: tuple[Path, ...], work: Path, workers: int = 0, frames: int = 0
+    ) -> None:
         self.experiment = experiment
         self._inputs = {path.name: content(path) for path in inputs}
-        self._work = work
+        seconds = seconds_of_stages(work)
+        self._circumstances = {
+            "revision": git_revision(),
+            "packages": json.dumps(versions(), sort_keys=True),
+            "workers": workers,
+            "host": host(),
+            "seconds": json.dumps(seconds, sort_keys=True),
+            "frames_per_second": frames / seconds["detect"] if seconds.get("detect") else None,
+        }
         self._rows: dict[str, Row] = {}
 
     def key(self, variant: str, seed: int) -> str:
@@ -35,25 +45,14 @@ class Provenance:
         settings = resolved(self.experiment, variant, seed)
         key = fingerprint(settings=settings, inputs=self._inputs)
         if key not in self._rows:
-            self._rows[key] = {"fingerprint": key, **self._row(settings)}
+            named = {name: settings[name] for name in ("experiment", "variant", "seed")}
+            written = json.dumps(settings, sort_keys=True)
+            self._rows[key] = {"fingerprint": key, **named, "params": written, **self._circumstances}
         return key
 
     def rows(self) -> list[Row]:
         """A row of schemas.PROVENANCE for each fingerprint given, in their order."""
         return list(self._rows.values())
-
-    def _row(self, settings: Mapping[str, Any]) -> Row:
-        seconds = seconds_of_stages(self._work)
-        return {
-            "experiment": settings["experiment"],
-            "variant": settings["variant"],
-            "seed": settings["seed"],
-            "params": json.dumps(settings, sort_keys=True),
-            "revision": git_revision(),
-            "packages": json.dumps(versions(), sort_keys=True),
-            "host": host(),
-            "seconds": json.dumps(seconds, sort_keys=True),
-        }
 
 
 def resolved(experiment: str, variant: str, seed: int) -> dict[str, Any]:

@@ -98,8 +98,13 @@ PROVENANCE = _schema(
         "params": (pa.string(), "resolved settings, JSON"),
         "revision": (pa.string(), "Git revision, `+` where files differed from it"),
         "packages": (pa.string(), "versions of Python and of the packages that compute, JSON"),
+        "workers": (pa.int64(), "workers of cluster.yaml"),
         "host": (pa.string(), "processor, cores and GPUs"),
-        "seconds": (pa.string(), "wall seconds, frames and workers of each stage when it last ran, JSON"),
+        "seconds": (
+            pa.string(),
+            "wall seconds of each stage when it last ran, less where finished work was used again; JSON",
+        ),
+        "frames_per_second": (pa.float64(), "frames through the stage detect a second of those, its start included"),
     }
 )
 

@@ -31,8 +31,9 @@ class SequenceTargets:
 
 
 def sequences_of(frames: pa.Table) -> list[SequenceFrames]:
-    """The sequences of a frames table, in its order."""
-    grouped = tables.groups(frames, "split", "sequence")
+    """The sequences of a frames table, in its order; sets of single images are none."""
+    videos = frames.filter(pc.not_equal(frames["split"], tables.CROWD))
+    grouped = tables.groups(videos, "split", "sequence")
     return [
         SequenceFrames(split, sequence, tuple(map(Path, part["path"].to_pylist())))
         for (split, sequence), part in grouped.items()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from pipeline.tracking.interpolation import fill_gaps
 from pipeline.tracking.tracker import Association, Tracker
@@ -92,7 +92,8 @@ def track_sequence(
         order = np.argsort(tracks.identities, kind="stable")
         found.append((np.full(len(order), frame), tracks.identities[order], tracks.boxes[order], tracks.scores[order]))
     rows = SequenceTracks(*(np.concatenate(column) for column in zip(*found, strict=True)))
-    rows = _upright(rows, settings)
+    keep = are_written(rows.boxes, settings)
+    rows = SequenceTracks(rows.frames[keep], rows.identities[keep], rows.boxes[keep], rows.scores[keep])
     if settings.interpolate:
         rows = SequenceTracks(*fill_gaps(rows.frames, rows.identities, rows.boxes, rows.scores))
     return rows
@@ -106,12 +107,11 @@ def _overridden(association: Association, name: str) -> Association:
     return dataclasses.replace(association, track_threshold=threshold, new_track_threshold=new_track, buffer=buffer)
 
 
-def _upright(rows: SequenceTracks, settings: Tracking) -> SequenceTracks:
-    width, height = (rows.boxes[:, 2:] - rows.boxes[:, :2]).T
+def are_written(boxes: Float[np.ndarray, "rows 4"], settings: Tracking) -> Bool[np.ndarray, " rows"]:
+    """Which boxes are large and upright enough to be written (ByteTrack's filter, tools/track.py)."""
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
     keep = width * height > settings.min_area
-    if settings.max_aspect is not None:
-        keep &= width <= settings.max_aspect * height
-    return SequenceTracks(rows.frames[keep], rows.identities[keep], rows.boxes[keep], rows.scores[keep])
+    return keep if settings.max_aspect is None else keep & (width <= settings.max_aspect * height)
 
 
 def _refuse_disorder(name: str, frames: np.ndarray, length: int) -> None:

@@ -19,7 +19,7 @@ from pipeline.data import frames
 from pipeline.data.augmentation import Augmentation, Sample, augment, to_labels
 from pipeline.data.frames import InputConvention
 from pipeline.data.prefetch import prefetched
-from pipeline.losses.detection import detection_loss
+from pipeline.losses.detection import DetectionLoss, detection_loss
 from pipeline.models.checkpoint import load_checkpoint
 from pipeline.models.darknet import Size
 from pipeline.models.folder import save_model
@@ -78,16 +78,16 @@ class TrainingImages:
     """Image files and the boxes to find in each, (objects, 4) x1 y1 x2 y2 pixels of the original image."""
 
     paths: Sequence[Path]
-    boxes: Sequence[Float[np.ndarray, "objects 4"]]
+    boxes: Sequence[Float[np.ndarray, "_ 4"]]
 
     @classmethod
-    def of_split(cls, split: str, frames: pa.Table, ground_truth: pa.Table) -> "TrainingImages":
-        """The images of a split with their considered pedestrians (tables.FRAMES, tables.GROUND_TRUTH)."""
+    def of_splits(cls, splits: tuple[str, ...], frames: pa.Table, ground_truth: pa.Table) -> "TrainingImages":
+        """The images of some splits with their considered pedestrians (tables.FRAMES, tables.GROUND_TRUTH)."""
         people = ground_truth.filter(pc.and_(ground_truth["considered"], pc.equal(ground_truth["category"], 1)))
         boxes = {key: tables.boxes(part) for key, part in tables.groups(people, "split", "sequence", "frame").items()}
-        images = [row for row in frames.to_pylist() if row["split"] == split]
+        images = [row for row in frames.to_pylist() if row["split"] in splits]
         none = np.zeros((0, 4))
-        keys = [(split, row["sequence"], row["frame"]) for row in images]
+        keys = [(row["split"], row["sequence"], row["frame"]) for row in images]
         return cls([Path(row["path"]) for row in images], [boxes.get(key, none) for key in keys])
 
     def load(self, index: int) -> Sample:
@@ -132,9 +132,9 @@ def train_detector(
         checkpoint.restore_optimizer(optimizer, tensors.get("optimizer", {}))
         ema.load(tensors["ema"], updates=card["ema_updates"])
         curve = card["curve"]
-    parallel = worker.wrap(_Raw(model))
+    run = _Run(worker, images, settings, steps, model, worker.wrap(_Raw(model)), optimizer, ema)
     for epoch in range(len(curve), settings.epochs):
-        row = _epoch(worker, model, parallel, optimizer, ema, images, settings, epoch, steps)
+        row = _epoch(run, epoch)
         curve.append(row)
         if worker.rank == 0:
             checkpoint.save(
@@ -148,7 +148,21 @@ def train_detector(
             )
             worker.tell("detector", epoch + 1, settings.epochs, f"loss {row['total']:.2f}")
     if worker.rank == 0:
-        save_model(folder / "model", ema.state_dict(), _card(settings, initial, curve, worker))
+        save_model(folder / "model", ema.state_dict(), _card(settings, initial, curve))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every epoch of a training works on."""
+
+    worker: Worker
+    images: TrainingImages
+    settings: DetectorTraining
+    steps: int
+    model: YOLOX
+    parallel: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: Ema
 
 
 class _Raw(nn.Module):
@@ -162,50 +176,52 @@ class _Raw(nn.Module):
         return self.model.raw(images)
 
 
-def _epoch(
-    worker: Worker,
-    model: YOLOX,
-    parallel: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    ema: Ema,
-    images: TrainingImages,
-    settings: DetectorTraining,
-    epoch: int,
-    steps: int,
-) -> dict[str, float]:
-    parallel.train()
+def _epoch(run: _Run, epoch: int) -> dict[str, float]:
+    """Take every step of an epoch; the result is the epoch's row of the loss curve, means over steps and workers."""
+    worker, settings = run.worker, run.settings
+    run.parallel.train()
     if settings.freeze_statistics:
-        _freeze_statistics(model)
+        _freeze_statistics(run.model)
     plain = epoch >= settings.epochs - settings.plain_epochs
     sums: dict[str, Tensor] = {}
-    for step, (pixels, labels) in enumerate(prefetched(_batches(worker, images, settings, epoch, steps, plain=plain))):
-        rate = _rate(settings, epoch * steps + step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        pixels = pixels.to(worker.device, memory_format=torch.channels_last)
-        with torch.autocast(worker.device.type, torch.bfloat16, enabled=worker.device.type == "cuda"):
-            levels = parallel(pixels)
-        loss = detection_loss(
-            tuple(level.float() for level in levels),
-            labels.to(worker.device),
-            strides=model.strides,
-            use_l1=plain,
-            assignment=settings.assignment,
-            foreground_total=(lambda n: worker.total(n) / worker.world) if settings.sum_foregrounds else None,
-        )
+    batches = _batches(worker, run.images, settings, epoch, run.steps, plain=plain)
+    for step, (pixels, labels) in enumerate(prefetched(batches)):
+        rate = _rate(settings, epoch * run.steps + step, run.steps)
+        loss = _loss(run, pixels, labels, use_l1=plain)
         if not math.isfinite(loss.total.item()):
             raise ValueError(
                 f"detector: loss {loss.total.item()} in epoch {epoch + 1}, step {step + 1}, expected a finite number. "
                 f"Lower detector.rate_per_image ({settings.rate_per_image:g}); finished epochs are kept."
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        optimizer.step()
-        ema.update(model)
+        _step(run, loss.total, rate)
         for name, value in vars(loss).items():
             sums[name] = sums.get(name, 0) + value.detach()
-    means = {name: float(worker.total(value).item()) / worker.world / steps for name, value in sums.items()}
+    means = {name: float(worker.total(value).item()) / worker.world / run.steps for name, value in sums.items()}
     return {"epoch": float(epoch + 1), "rate": rate, **means}
+
+
+def _loss(run: _Run, pixels: Tensor, labels: Tensor, *, use_l1: bool) -> DetectionLoss:
+    worker = run.worker
+    pixels = pixels.to(worker.device, memory_format=torch.channels_last)
+    with torch.autocast(worker.device.type, torch.bfloat16, enabled=worker.device.type == "cuda"):
+        levels = run.parallel(pixels)
+    return detection_loss(
+        tuple(level.float() for level in levels),
+        labels.to(worker.device),
+        strides=run.model.strides,
+        use_l1=use_l1,
+        assignment=run.settings.assignment,
+        foreground_total=(lambda n: worker.total(n) / worker.world) if run.settings.sum_foregrounds else None,
+    )
+
+
+def _step(run: _Run, loss: Tensor, rate: float) -> None:
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizer.step()
+    run.ema.update(run.model)
 
 
 def _rate(settings: DetectorTraining, step: int, steps: int) -> float:
@@ -276,9 +292,7 @@ def _freeze_statistics(model: nn.Module) -> None:
             module.eval()
 
 
-def _card(
-    settings: DetectorTraining, initial: Path | None, curve: list[dict[str, float]], worker: Worker
-) -> dict[str, Any]:
+def _card(settings: DetectorTraining, initial: Path | None, curve: list[dict[str, float]]) -> dict[str, Any]:
     return {
         "kind": "yolox",
         "size": settings.size,

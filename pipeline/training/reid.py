@@ -89,20 +89,16 @@ class ReIDRun:
         return self.folder / "model"
 
 
-def runs_of(settings: ReIDTraining, features: Path, folder: Path) -> list[ReIDRun]:
+def runs_of(settings: ReIDTraining, stores: Mapping[str, Path], folder: Path) -> list[ReIDRun]:
     """Every variant with every seed; each run's folder is named for all that its result depends on.
 
-    `features` is the card of the feature stores.
+    `stores` names the feature file of each training sequence, whose folder is named for what it holds.
     """
     shared = {name: value for name, value in vars(settings).items() if name not in ("variants", "seeds")}
-    code = code_digest("pipeline.training.reid")
+    shared |= {"stores": {name: str(path) for name, path in stores.items()}}
+    shared |= {"code": code_digest("pipeline.training.reid")}
     return [
-        ReIDRun(
-            name,
-            variant,
-            seed,
-            folder / fingerprint(features=features, code=code, variant=variant, seed=seed, **shared),
-        )
+        ReIDRun(name, variant, seed, folder / fingerprint(variant=variant, seed=seed, **shared))
         for name, variant in settings.variants.items()
         for seed in settings.seeds
     ]
@@ -141,7 +137,8 @@ def train_reid(worker: Worker, *, run: ReIDRun, stores: Mapping[str, Path], sett
         raise ValueError("the train split has no identities, expected annotated people. Check the ground truth.")
     torch.manual_seed(run.seed)
     head = settings.head(run.variant)
-    model = FineTrackReID(head, tuple(shape[0] for shape in next(iter(videos.values())).shapes)).to(worker.device)
+    in_channels = tuple(shape[0] for shape in next(iter(videos.values())).shapes)
+    model = FineTrackReID(head, in_channels).to(worker.device)
     classifiers = Classifiers(len(labels), head).to(worker.device)
     both = nn.ModuleDict({"model": model, "classifiers": classifiers})
     optimizer = torch.optim.Adam(both.parameters(), lr=settings.rate)
@@ -158,11 +155,21 @@ def train_reid(worker: Worker, *, run: ReIDRun, stores: Mapping[str, Path], sett
                 epoch, initial=settings.rate, factor=settings.rate_factor, milestone=settings.milestone
             )
         groups = _groups(run, {name: video.frames for name, video in videos.items()}, settings.group_size, epoch)
-        row = _epoch(worker, both, optimizer, groups, videos, labels, settings.loss, epoch)
+        row = _epoch(
+            worker=worker,
+            both=both,
+            optimizer=optimizer,
+            groups=groups,
+            videos=videos,
+            labels=labels,
+            weights=settings.loss,
+            epoch=epoch,
+        )
         curve.append(row)
         checkpoint.save(run.folder, epoch + 1, both, optimizer, curve=curve)
         worker.tell(f"{run.name} seed {run.seed}", epoch + 1, epochs, f"loss {row['total']:.2f}")
-    save_model(run.model, model.state_dict(), _card(run, head, settings, len(labels), videos, curve))
+    card = {"in_channels": list(in_channels), "identities": len(labels), "curve": curve}
+    save_model(run.model, model.state_dict(), {**card, **_card(run, head, settings)})
 
 
 def identity_labels(videos: Mapping[str, SequenceFeatures]) -> dict[tuple[str, int], int]:
@@ -177,6 +184,7 @@ def identity_labels(videos: Mapping[str, SequenceFeatures]) -> dict[tuple[str, i
 
 
 def _epoch(
+    *,
     worker: Worker,
     both: nn.ModuleDict,
     optimizer: torch.optim.Optimizer,
@@ -247,23 +255,12 @@ def _weight(run: ReIDRun) -> int:
     return 1 + 4 * (run.variant.pool == "mpmg") + 2 * (run.variant.neck != "fpn")
 
 
-def _card(
-    run: ReIDRun,
-    head: ReIDHead,
-    settings: ReIDTraining,
-    identities: int,
-    videos: Mapping[str, SequenceFeatures],
-    curve: list[dict[str, float]],
-) -> dict[str, Any]:
+def _card(run: ReIDRun, head: ReIDHead, settings: ReIDTraining) -> dict[str, Any]:
     training = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("variants", "seeds")}
     return {
         "kind": "reid",
-        "variant": run.name,
         "sampler": run.variant.sampler,
         "seed": run.seed,
         "head": dataclasses.asdict(head),
-        "in_channels": [shape[0] for shape in next(iter(videos.values())).shapes],
-        "identities": identities,
         "training": training,
-        "curve": curve,
     }

@@ -48,7 +48,6 @@ def test_more_workers_than_the_machine_holds_are_refused_instead_of_waited_for()
         pass
 
 
-@pytest.mark.slow
 def test_an_address_where_nothing_answers_is_refused(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with (
@@ -77,7 +76,7 @@ def test_a_killed_driver_leaves_no_process(tmp_path, fatal):
     assert family
     driver.send_signal(fatal)
     assert driver.wait(30) != 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # Ray's two agents notice the death of a killed driver late
     while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family):
         assert time.monotonic() < deadline, [one.name() for one in family if one.is_running()]
         time.sleep(0.5)

@@ -4,8 +4,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from pipeline.data.crowds import crowdhuman, labels_with_ids
+from pipeline import tables
+from pipeline.data.crowds import CrowdFiles, crowd_tables, crowdhuman, labels_with_ids
 
 
 def person(fbox: list, tag: str = "person", **extra: int) -> dict:
@@ -140,3 +142,32 @@ def test_only_the_last_folder_named_images_is_exchanged(tmp_path: Path):
     listed.write_text("images/eth01/images/0.png\n")
     [found] = labels_with_ids(listed, tmp_path)
     assert found.boxes.tolist() == [[0, 0, 200, 100]]
+
+
+def test_crowds_become_frames_and_boxes_of_a_split_of_their_own(tmp_path):
+    images = tmp_path / "Images"
+    images.mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 30)).save(images / f"{name}.jpg")
+    people = [
+        {"tag": "person", "fbox": [1, 2, 10, 20]},
+        {"tag": "person", "fbox": [5, 5, 8, 8], "extra": {"ignore": 1}},
+    ]
+    lines = [json.dumps({"ID": name, "gtboxes": people}) for name in ("a", "b")]
+    (tmp_path / "train.odgt").write_text("\n".join(lines))
+    files = CrowdFiles("crowdhuman", ("train.odgt",), "Images")
+    frames, boxes = crowd_tables(tmp_path, {"crowdhuman": files})
+    assert [(row["split"], row["sequence"], row["frame"]) for row in frames.to_pylist()] == [
+        (tables.CROWD, "crowdhuman", 1),
+        (tables.CROWD, "crowdhuman", 2),
+    ]
+    assert [(row["frame"], row["x1"], row["y2"], row["identity"]) for row in boxes.to_pylist()] == [
+        (1, 1.0, 22.0, 0),
+        (2, 1.0, 22.0, 0),
+    ]
+
+
+def test_no_crowds_give_empty_tables(tmp_path):
+    frames, boxes = crowd_tables(tmp_path, {})
+    assert (frames.num_rows, boxes.num_rows) == (0, 0)
+    assert frames.schema == tables.FRAMES

@@ -23,12 +23,13 @@ def data(**changes: Any) -> Data:
         "sequences": "*",
         "evaluate": ["val"],
         "world": None,
+        "crowds": {},
     }
     return params.parse({**settings, **changes}, Data, where="params.yaml:toy.data")
 
 
 WHOLE = {"halves": False, "evaluate": ["train"]}
-FULL = {
+FULL: dict[str, Any] = {
     "benchmark": "DanceTrack",
     "folders": {"train": "train", "val": "val", "test": "test"},
     "halves": False,
@@ -128,7 +129,11 @@ def test_halves_are_numbered_from_one_and_share_no_frame(tmp_path: Path, frames:
     train, val = half_range(frames, "train"), half_range(frames, "val")
     assert rows(layout.sequences, "split", "frames", "first") == [("train", len(train), 1), ("val", len(val), val[0])]
     for split, chosen in (("train", train), ("val", val)):
-        images = [(frame, int(Path(path).stem)) for s, frame, path in rows(layout.frames, *"split frame path".split()) if s == split]
+        images = [
+            (frame, int(Path(path).stem))
+            for s, frame, path in rows(layout.frames, "split", "frame", "path")
+            if s == split
+        ]
         assert images == list(enumerate(chosen, start=1))
         boxes = [(f, x1) for s, f, x1 in rows(layout.ground_truth, "split", "frame", "x1") if s == split]
         assert boxes == [(i, 10.0 * number + p) for i, number in enumerate(chosen, start=1) for p in (1, 2)]
@@ -205,12 +210,16 @@ def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith(f"{tmp_path / 'train'}: no folder with a seqinfo.ini, expected sequences. ")
 
 
+def overwrite(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
 def cut(name: str, length: int) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:length]) and None
+    return lambda folder: overwrite(folder / name, (folder / name).read_bytes()[:length])
 
 
 IMAGE = "img1/000002.jpg"
@@ -229,7 +238,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "img1/000004.jpg: is image 4, expected 5 images by seqinfo.ini. Correct seqLength",
     ),
     "seqinfo too short": (
-        lambda f: (edit(f / "seqinfo.ini", "seqLength=4", "seqLength=3"), (f / "gt/gt.txt").write_text("")),
+        lambda f: edit(f / "seqinfo.ini", "seqLength=4", "seqLength=3"),
         "img1/000004.jpg: is image 4, expected 3 images by seqinfo.ini. Correct seqLength",
     ),
     "a frame missing": (remove(IMAGE), f"{IMAGE}: no such image, expected 4 from 1. Extract"),
@@ -351,7 +360,7 @@ def test_real_ground_truth_and_detections_of_mot17_need_no_images(shared: Path) 
     root = shared / "data" / "mot17"
     layout = read_layout(root, data(), detections=root / "detections" / "yolox_x_ablation")
     assert sum(layout.sequences["frames"].to_pylist()) == 5316
-    people = layout.ground_truth.filter((layout.ground_truth["considered"]))
+    people = layout.ground_truth.filter(layout.ground_truth["considered"])
     assert people.num_rows == 112297
     assert layout.given.num_rows > 0
     assert set(layout.given["split"].to_pylist()) == {"val"}

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data import store
@@ -40,10 +40,9 @@ def is_same(found: FrameFeatures, expected: FrameFeatures) -> bool:
 
 
 @pytest.mark.parametrize("half", [False, True])
+@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 4), max_size=6))
-def test_what_is_written_is_read_again(
-    tmp_path_factory: pytest.TempPathFactory, counts: list[int], half: bool
-) -> None:
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, counts: list[int], half: bool) -> None:
     path = tmp_path_factory.getbasetemp() / "round.arrow"
     store.write(path, SHAPES, frames(counts, half=half), half=half)
     found = SequenceFeatures(path)
@@ -55,7 +54,9 @@ def test_what_is_written_is_read_again(
 
 def test_single_values_are_rounded_where_half_is_stored(tmp_path: Path) -> None:
     store.write(tmp_path / "a.arrow", SHAPES, frames([2]), half=True)
-    assert np.array_equal(SequenceFeatures(tmp_path / "a.arrow").frame(0).levels[1], frames([2], half=True)[0].levels[1])
+    assert np.array_equal(
+        SequenceFeatures(tmp_path / "a.arrow").frame(0).levels[1], frames([2], half=True)[0].levels[1]
+    )
 
 
 def test_frames_are_read_in_any_order(tmp_path: Path) -> None:

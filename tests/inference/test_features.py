@@ -70,7 +70,7 @@ def test_levels_have_the_declared_shapes_also_where_there_is_no_box(
 ) -> None:
     settings = Features(roi=(8, 4), precision=precision)
     shapes = level_shapes(model, settings)
-    assert shapes == [(8, 8, 4), (16, 4, 2), (32, 2, 1)], "width 0.125 of 64, 128, 256 channels"
+    assert shapes == [(16, 8, 4), (32, 4, 2), (64, 2, 1)], "an eighth of 128, 256 and 512 channels"
     for one, count in zip(described(model, paths, settings), (2, 0, 1), strict=True):
         assert [level.shape for level in one.levels] == [(count, *shape) for shape in shapes]
         assert {level.dtype for level in one.levels} == {np.dtype("float16" if precision == "half" else "float32")}

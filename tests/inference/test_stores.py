@@ -21,7 +21,7 @@ def test_every_sequence_of_every_split_has_a_file_of_its_own() -> None:
 def test_a_card_names_the_stores_of_each_kind_in_their_order(tmp_path: Path) -> None:
     people = store_paths([targets("val", "b"), targets("val", "a")], tmp_path / "people")
     found = store_paths([targets("val", "a")], tmp_path / "found")
-    write_card({"ground_truth": people, "detections": found}, tmp_path / "new" / "card.json")
+    write_card({"ground_truth": people, "detections": found}, {"roi": (16, 8)}, tmp_path / "new" / "card.json")
     card = tmp_path / "new" / "card.json"
     assert read_card(card, "ground_truth") == [
         ("val", "b", tmp_path / "people" / "val-b.arrow"),
@@ -31,7 +31,7 @@ def test_a_card_names_the_stores_of_each_kind_in_their_order(tmp_path: Path) -> 
 
 
 def test_a_card_without_stores_names_none(tmp_path: Path) -> None:
-    write_card({"ground_truth": {}, "detections": {}}, tmp_path / "card.json")
+    write_card({"ground_truth": {}, "detections": {}}, {}, tmp_path / "card.json")
     assert read_card(tmp_path / "card.json", "detections") == []
 
 

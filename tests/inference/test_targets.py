@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import tables
@@ -100,6 +100,7 @@ def test_a_sequence_of_which_no_box_counts_has_frames_without_targets() -> None:
 cells = st.tuples(st.sampled_from("ab"), st.integers(1, 4), st.booleans(), st.sampled_from([1, 1, 7]))
 
 
+@settings(deadline=None)
 @given(st.lists(cells, max_size=25))
 def test_every_target_is_the_box_that_its_row_names(drawn: list[tuple[str, int, bool, int]]) -> None:
     rows = [

@@ -64,13 +64,6 @@ def stores(tmp_path_factory) -> dict[str, Path]:
     return paths
 
 
-@pytest.fixture
-def features(tmp_path) -> Path:
-    card = tmp_path / "features.json"
-    card.write_text("{}")
-    return card
-
-
 def a_run(folder: Path, variant: str = "finetrack", seed: int = 0) -> ReIDRun:
     return ReIDRun(variant, SETTINGS.variants[variant], seed, folder)
 
@@ -108,10 +101,10 @@ def test_training_brings_one_person_together_and_two_apart(stores, tmp_path):
     assert curve[-1]["part_triplet"] < curve[0]["part_triplet"]
 
 
-def test_the_workers_share_the_runs_and_each_comes_out_the_same(stores, features, tmp_path):
-    alone = runs_of(SETTINGS, features, tmp_path / "alone")
+def test_the_workers_share_the_runs_and_each_comes_out_the_same(stores, tmp_path):
+    alone = runs_of(SETTINGS, stores, tmp_path / "alone")
     train_runs(Worker(), runs=alone, stores=stores, settings=SETTINGS)
-    together = runs_of(SETTINGS, features, tmp_path / "together")
+    together = runs_of(SETTINGS, stores, tmp_path / "together")
     for rank in (0, 1):
         train_runs(Worker(rank=rank, world=2), runs=together, stores=stores, settings=SETTINGS)
     assert len(alone) == 6
@@ -120,17 +113,17 @@ def test_the_workers_share_the_runs_and_each_comes_out_the_same(stores, features
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_failing_run_ends_none_of_the_others_and_is_named(stores, features, tmp_path):
+def test_a_failing_run_ends_none_of_the_others_and_is_named(stores, tmp_path):
     settings = dataclasses.replace(SETTINGS, rate=1e30)
-    runs = runs_of(settings, features, tmp_path)
+    runs = runs_of(settings, stores, tmp_path)
     with pytest.raises(ValueError, match=r"train_reid: 4 of 6 runs failed: .*finetrack seed 0: loss nan in epoch \d"):
         train_runs(Worker(), runs=runs, stores=stores, settings=settings)
     assert [run.name for run in runs if run.model.exists()] == ["untrained", "untrained"]
 
 
-def test_a_run_is_trained_anew_only_when_something_it_depends_on_changes(features, tmp_path):
-    def folders(settings: ReIDTraining) -> dict[tuple[str, int], Path]:
-        return {(run.name, run.seed): run.folder for run in runs_of(settings, features, tmp_path)}
+def test_a_run_is_trained_anew_only_when_something_it_depends_on_changes(stores, tmp_path):
+    def folders(settings) -> dict[tuple[str, int], Path]:
+        return {(run.name, run.seed): run.folder for run in runs_of(settings, stores, tmp_path)}
 
     before = folders(SETTINGS)
     variants = {**SETTINGS.variants, "baseline": Variant("fpn", "gap", "sgs")}
@@ -138,8 +131,8 @@ def test_a_run_is_trained_anew_only_when_something_it_depends_on_changes(feature
     assert {key for key, folder in before.items() if changed[key] != folder} == {("baseline", 0), ("baseline", 1)}
     other_loss = folders(dataclasses.replace(SETTINGS, loss=ReIDLossWeights(alpha=1.0)))
     assert all(other_loss[key] != folder for key, folder in before.items())
-    features.write_text('{"other": 1}')
-    assert all(folders(SETTINGS)[key] != folder for key, folder in before.items())
+    elsewhere = {name: tmp_path / "other-features" / path.name for name, path in stores.items()}
+    assert all(run.folder not in before.values() for run in runs_of(SETTINGS, elsewhere, tmp_path))
 
 
 def test_the_untrained_control_is_the_head_as_built(stores, tmp_path):
