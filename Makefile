@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 READY := .venv/ready
 
-.PHONY: setup repro sweep test test-slow check bench
+.PHONY: setup repro test test-slow check bench
 
 setup: $(READY)
 

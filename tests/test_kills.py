@@ -55,61 +55,41 @@ def wait_until_gone(processes: list[psutil.Process], seconds: float = 60) -> Non
         time.sleep(0.2)
 
 
-MOMENTS = {
-    "rendering": "runs/synthetic/work/frames/*/train/*",
-    "detector training": "runs/synthetic/work/detector/*/epoch-00001",
-    "detection": "runs/synthetic/work/detections/*/*",
-    "Re-ID training": "runs/synthetic/work/reid/*/epoch-00001",
-    "tracking": "runs/synthetic/work/tracks/*/*",
-}
-
-
-@pytest.mark.parametrize(
-    ("moment", "fatal"),
-    [
-        ("rendering", signal.SIGKILL),
-        ("detector training", signal.SIGKILL),
-        ("detector training", signal.SIGTERM),
-        ("Re-ID training", signal.SIGKILL),
-        ("tracking", signal.SIGKILL),
-    ],
-)
-def test_dvc_killed_at_any_moment_leaves_no_process_and_the_next_run_ends_the_same(
-    tmp_path, undisturbed, moment, fatal
-):
-    folder = small.copy_of_repository(tmp_path, small.small_params())
+def kill(folder: Path, moment: str, fatal: signal.Signals, *, whole_group: bool = False) -> None:
+    """Start `dvc repro`, end it at a moment (a file that appears), and see that nothing of it stays."""
     dvc = start(folder)
-    wait_for(folder, MOMENTS[moment])
+    wait_for(folder, moment)
     family = psutil.Process(dvc.pid).children(recursive=True)
-    dvc.send_signal(fatal)
-    dvc.wait(30)
-    wait_until_gone(family)
-    done = small.repro(folder)
-    assert done.returncode == 0, done.stderr
-    assert digests(folder) == undisturbed
-
-
-@pytest.mark.parametrize("moment", ["detector training", "Re-ID training"])
-def test_ctrl_c_is_a_failure_and_the_next_run_ends_the_same(tmp_path, undisturbed, moment):
-    folder = small.copy_of_repository(tmp_path, small.small_params())
-    dvc = start(folder)
-    wait_for(folder, MOMENTS[moment])
-    family = psutil.Process(dvc.pid).children(recursive=True)
-    os.killpg(dvc.pid, signal.SIGINT)
+    if whole_group:
+        os.killpg(dvc.pid, fatal)
+    else:
+        dvc.send_signal(fatal)
     assert dvc.wait(60) != 0
     wait_until_gone(family)
+
+
+def test_dvc_killed_at_one_moment_after_another_leaves_nothing_and_ends_with_the_same_tables(tmp_path, undisturbed):
+    work = "runs/synthetic/work"
+    folder = small.copy_of_repository(tmp_path, small.small_params())
+    kill(folder, f"{work}/frames/*/train/*", signal.SIGKILL)
+    kill(folder, f"{work}/detector/*/epoch-00001", signal.SIGKILL)
+    kill(folder, f"{work}/detections/*/*", signal.SIGINT, whole_group=True)  # as Ctrl-C in a terminal
+    kill(folder, f"{work}/reid/*/epoch-00001", signal.SIGINT, whole_group=True)
+    kill(folder, f"{work}/reid/*/epoch-00002", signal.SIGTERM)
+    kill(folder, f"{work}/tracks/*/*", signal.SIGKILL)
     done = small.repro(folder)
     assert done.returncode == 0, done.stderr
     assert digests(folder) == undisturbed
 
 
-@pytest.mark.parametrize("moment", ["detector training", "Re-ID training"])
-def test_a_training_worker_that_is_killed_is_replaced_and_the_tables_are_the_same(tmp_path, undisturbed, moment):
+def test_training_workers_that_are_killed_are_replaced_and_the_tables_are_the_same(tmp_path, undisturbed):
     folder = small.copy_of_repository(tmp_path, small.small_params())
     dvc = start(folder)
-    wait_for(folder, MOMENTS[moment])
-    workers = [one for one in psutil.Process(dvc.pid).children(recursive=True) if "RayTrainWorker" in one.name()]
-    for one in workers[:1]:
-        one.kill()
+    for moment in ("detector", "reid"):
+        wait_for(folder, f"runs/synthetic/work/{moment}/*/epoch-00001")
+        family = psutil.Process(dvc.pid).children(recursive=True)
+        workers = [one for one in family if "RayTrainWorker" in " ".join(one.cmdline())]
+        assert workers
+        workers[0].kill()
     assert dvc.wait(400) == 0
     assert digests(folder) == undisturbed
