@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.params import experiments
 from pipeline.sources import ROOT, reach
 
 MODULES = sorted((ROOT / "pipeline").rglob("*.py")) + sorted((ROOT / "stages").glob("*.py"))
@@ -115,3 +116,7 @@ def test_stages_hold_no_logic():
 def test_functions_are_short_and_files_are_one_noun():
     for path in MODULES:
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_the_shipped_parameters_run_the_embedded_experiment():
+    assert experiments(ROOT / "params.yaml") == ["synthetic"]
