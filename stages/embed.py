@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline import params
 from pipeline.cluster import parallel
 from pipeline.entry import run
+from pipeline.folders import replacing_folder
 from pipeline.inference.embed import Embed, embed_stores, embedding_jobs
 
 
@@ -26,10 +27,10 @@ def main(experiment: str, reid: Path, features: Path, work: Path, out: Path) -> 
 
     parallel.make_missing(partial(embed_stores, batch=settings.batch), dict(jobs.values()), what="embed")
 
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (path, _) in jobs.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, out / name)
+    with replacing_folder(out) as new:
+        for name, (path, _) in jobs.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, new / name)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from pipeline import params, tables
 from pipeline.cluster import parallel
 from pipeline.entry import run
+from pipeline.folders import replacing_folder
 from pipeline.inference.tracks import track_jobs, track_to_file
 from pipeline.tracking.sequence import Tracking
 
@@ -37,9 +38,10 @@ def main(experiment: str, sequences: Path, detections: Path, embeddings: Path, w
 
     parallel.make_missing(partial(track_to_file, settings=settings), dict(jobs.values()), what="track")
 
-    for name, (path, _) in jobs.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, out / name)
+    with replacing_folder(out) as new:
+        for name, (path, _) in jobs.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, new / name)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline import params
 from pipeline.cluster.train import train
 from pipeline.entry import run
+from pipeline.folders import replacing_folder
 from pipeline.inference.stores import feature_settings, read_card
 from pipeline.models.folder import load_model, save_model
 from pipeline.training.reid import ReIDTraining, runs_of, train_runs
@@ -34,10 +35,10 @@ def main(experiment: str, features: Path, work: Path, out: Path) -> None:
             total=settings.epochs * len(missing),
         )
 
-    out.mkdir(parents=True, exist_ok=True)
-    for one in runs:
-        weights, card = load_model(one.model)
-        save_model(out / one.name / f"seed{one.seed}", weights, {**card, "features": feature_settings(features)})
+    with replacing_folder(out) as new:
+        for one in runs:
+            weights, card = load_model(one.model)
+            save_model(new / one.name / f"seed{one.seed}", weights, {**card, "features": feature_settings(features)})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pipeline.sources import ROOT, reach
 MODULES = sorted((ROOT / "pipeline").rglob("*.py")) + sorted((ROOT / "stages").glob("*.py"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
-BASE = {"params", "tables", "boxes", "fingerprint", "sources", "progress", "entry"}
+BASE = {"params", "tables", "boxes", "fingerprint", "sources", "progress", "entry", "folders"}
 BELOW = {
     "world": set(),
     "data": {"world"},
@@ -90,7 +90,7 @@ def test_a_stage_declares_exactly_the_code_that_it_reaches(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_path_of_a_command_is_declared(stage):
-    outs = [next(iter(out)) if isinstance(out, dict) else out for out in STAGES[stage]["outs"]]
+    outs = [next(iter(out)) for out in STAGES[stage]["outs"]]
     outs += [next(iter(out)) for out in STAGES[stage].get("metrics", [])]
     declared = {*STAGES[stage]["deps"], *outs, "runs/${item.experiment}/work"}
     used = re.findall(r"(?<=\s)(?:runs|data|reports)\S*", STAGES[stage]["cmd"])
@@ -104,6 +104,11 @@ def test_a_stage_reads_only_the_parameters_that_it_declares(stage):
     declared = {name.split("}", 1)[1].lstrip(".") for name in STAGES[stage].get("params", []) if "}" in name}
     assert all("" in declared or name in declared for name in read)
     assert "" in declared or declared == read
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_earlier_outputs_stay_until_they_are_replaced(stage):
+    assert all(out[next(iter(out))]["persist"] for out in STAGES[stage]["outs"])
 
 
 def test_stages_hold_no_logic():

@@ -121,7 +121,8 @@ def test_one_changed_variant_is_trained_again_and_the_others_are_kept(finished):
     ],
 )
 def test_bad_parameters_stop_with_one_line_and_outputs_stay_whole(finished, path, value, message):
-    outputs = digests(finished, *(f"reports/{name}.parquet" for name in TABLES))
+    made = ("runs/synthetic/sequences.parquet", "runs/synthetic/tracks/bytetrack/seed0/street-01.txt")
+    outputs = digests(finished, *made, *(f"reports/{name}.parquet" for name in TABLES))
     text = (finished / "params.yaml").read_text()
     change(finished, *path, value=value)
     done = small.repro(finished)
