@@ -4,8 +4,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,7 @@ def _fit(loop: Callable[[Worker], None], cluster: Cluster, what: str, shown: Met
         ),
     )
     try:
-        with _watching(board, _Tally(shown)):
-            trainer.fit()
+        _run(trainer.fit, board, _Tally(shown))
     except ray.train.TrainingFailedError as error:
         reason = ray.get(board.refusal.remote())
         if reason is None:
@@ -135,25 +134,27 @@ def _summed(value: torch.Tensor) -> torch.Tensor:
     return result
 
 
-@contextmanager
-def _watching(board: Any, tally: _Tally) -> Iterator[None]:
+def _run(fit: Callable[[], Any], board: Any, tally: _Tally) -> None:
+    """Run `fit` in a thread of its own while this one shows progress.
+
+    In the main thread Ray would catch Ctrl-C, then and ever after, and exit with success; here it interrupts.
+    """
     import ray
 
-    done = threading.Event()
+    errors: list[BaseException] = []
 
-    def show() -> None:
-        for news in ray.get(board.told.remote()):
-            tally(*news)
+    def run() -> None:
+        try:
+            fit()
+        except BaseException as error:
+            errors.append(error)
 
-    def poll() -> None:
-        while not done.wait(_POLL_S):
-            show()
-
-    thread = threading.Thread(target=poll, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-    show()
+    while thread.is_alive():
+        thread.join(_POLL_S)
+        with suppress(ray.exceptions.RayError):  # the board may be on a node that died: progress is not worth the run
+            for news in ray.get(board.told.remote()):
+                tally(*news)
+    if errors:
+        raise errors[0]
