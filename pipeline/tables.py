@@ -6,14 +6,19 @@ split, sequence and frame. A key (split, sequence, frame) names a frame: the two
 """
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from pipeline.folders import plain_name
 
 
 def _schema(**columns: tuple[pa.DataType, str]) -> pa.Schema:
@@ -108,8 +113,10 @@ def read_any(path: Path) -> pa.Table:
     if not path.is_file():
         raise ValueError(f"{path}: no such file, expected a table. Run `dvc repro`, or `dvc pull` where it is cached.")
     try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(path, page_checksum_verification=True)
+        table.validate(full=True)
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         first = str(error).split("\n")[0]
         raise ValueError(f"{path}: {first}; expected a Parquet table. Delete the file and run `dvc repro`.") from error
 
@@ -117,12 +124,20 @@ def read_any(path: Path) -> pa.Table:
 def write(table: pa.Table, path: Path, schema: pa.Schema) -> None:
     """Write `table` to `path` whole or not at all; the same rows give the same bytes.
 
+    Where rows belong to frames, each sequence is a row group: who wants one sequence reads no other.
+
     Raises:
-        ValueError: the table has other columns or types than the schema.
+        ValueError: the table has other columns or types than the schema, or a sequence's rows are not together.
     """
     table = _conforming(table, schema, path)
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    is_of_frames = {"split", "sequence", "frame"} <= set(schema.names)
+    parts = groups(table, "split", "sequence").values() if is_of_frames else [table]
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        for part in parts:
+            writer.write_table(part)
 
 
 @contextlib.contextmanager
@@ -146,6 +161,23 @@ def write_text(text: str, path: Path) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        ValueError: the file is missing, or holds anything else.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}; expected JSON. Delete it and run `dvc repro`.") from error
+    if not isinstance(card, dict):
+        raise ValueError(
+            f"{path}: found a {type(card).__name__}, expected a JSON object. Delete it and run `dvc repro`."
+        )
+    return card
 
 
 def empty(schema: pa.Schema) -> pa.Table:
@@ -207,7 +239,7 @@ def groups(table: pa.Table, *keys: str) -> dict[tuple, pa.Table]:
 def _conforming(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
     """The table with the schema's order of columns and metadata; a table of another schema is refused."""
     found = table.schema
-    if set(found.names) != set(schema.names):
+    if sorted(found.names) != sorted(schema.names):
         missing = [n for n in schema.names if n not in found.names]
         extra = [n for n in found.names if n not in schema.names]
         raise ValueError(
@@ -225,4 +257,7 @@ def _conforming(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
                 f"{path}: column {name!r} has {table[name].null_count} nulls, expected none. "
                 "Run `dvc repro` to make it anew."
             )
+    for name in {"split", "sequence"} & set(schema.names):  # files are named for them
+        for value in pc.unique(table[name]).drop_null().to_pylist():
+            plain_name(value, where=f"{path}: {name}")
     return table.select(schema.names).cast(schema)

@@ -272,3 +272,19 @@ def test_any_text_is_a_mapping_or_refused_with_its_file(tmp_path_factory: pytest
     path = write(tmp_path_factory.getbasetemp(), text)
     found, message = outcome(lambda: params.load(path))
     assert message.startswith(f"{path}: ") if message is not None else isinstance(found, dict)
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: {b: 1, b: 2}\n"])
+def test_a_key_that_comes_twice_is_refused(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    assert " twice" in refusal(lambda: params.load(path))
+
+
+@pytest.mark.parametrize("text", ["a: !!timestamp x\n", "a: !!bool x\n", "a: !!int ''\n", "[" * 2000])
+def test_a_value_that_the_yaml_reader_fails_on_is_refused(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    assert refusal(lambda: params.load(path)).startswith(f"{path}: not YAML")
+
+
+def test_a_key_that_could_be_no_file_name_is_refused() -> None:
+    assert refusal(lambda: params.parse({"../x": 1}, dict[str, int], where="here")).startswith("here: found '../x'")

@@ -179,11 +179,10 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatc
     tables.write(detections(3), path, tables.DETECTIONS)
     before = path.read_bytes()
 
-    def half(table: pa.Table, where: Path, **_: object) -> None:
-        where.write_bytes(b"PAR1")
+    def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pq, "write_table", half)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(OSError, match="no space left"):
         tables.write(detections(9), path, tables.DETECTIONS)
     assert path.read_bytes() == before
@@ -300,3 +299,40 @@ def test_groups_copy_nothing() -> None:
     table = pa.table({"frame": [1, 1, 2, 2], "x": [1.0, 2.0, 3.0, 4.0]})
     second = tables.groups(table, "frame")[(2,)]
     assert second["x"].chunk(0).buffers()[1].address == table["x"].chunk(0).buffers()[1].address
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path):
+    table = tables.empty(tables.FRAMES)
+    twice = pa.Table.from_arrays([*table.columns, table["path"]], names=[*table.column_names, "path"])
+    with pytest.raises(ValueError, match=r"b\.parquet: columns are"):
+        tables.write(twice, tmp_path / "b.parquet", tables.FRAMES)
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: .*expected"):
+        tables.read(tmp_path / "a.parquet", tables.FRAMES)
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path):
+    raw = pa.array([b"A\xff"]).view(pa.string())
+    columns = {"split": ["val"], "sequence": raw, "frame": pa.array([1], pa.int32()), "path": ["a"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: .*Invalid UTF8"):
+        tables.read(tmp_path / "a.parquet", tables.FRAMES)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "[" * 100_000])
+def test_a_card_that_is_no_object_is_refused(tmp_path, text):
+    (tmp_path / "card.json").write_text(text)
+    with pytest.raises(ValueError, match=r"card\.json: .*expected"):
+        tables.read_card(tmp_path / "card.json")
+
+
+def test_a_table_of_frames_keeps_each_sequence_in_a_row_group_of_its_own(tmp_path):
+    keys = [("val", "a", 1), ("val", "a", 2), ("val", "b", 1)]
+    rows = [{"split": s, "sequence": n, "frame": f, "row": 0, "embedding": [1.0, 0.0]} for s, n, f in keys]
+    schema = tables.embeddings_schema(2)
+    tables.write(pa.Table.from_pylist(rows, schema=schema), tmp_path / "x.parquet", schema)
+    file = pq.ParquetFile(tmp_path / "x.parquet")
+    groups = [file.read_row_group(i)["sequence"].to_pylist() for i in range(file.num_row_groups)]
+    assert groups == [["a", "a"], ["b"]]
+    tables.write(tables.empty(schema), tmp_path / "x.parquet", schema)
+    assert tables.read(tmp_path / "x.parquet", schema).num_rows == 0

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from pipeline import params
 
 CLUSTER = Path("cluster.yaml")
@@ -45,6 +43,8 @@ class Cluster:
     gpus_per_worker: float
 
     def __post_init__(self) -> None:
+        if "@" in (self.address or ""):  # messages and logs show the address
+            raise ValueError("address: holds a user or password, expected HOST:PORT alone. Use RAY_AUTH_TOKEN.")
         if self.workers < 0 or self.cpus_per_worker <= 0 or self.gpus_per_worker < 0:
             raise ValueError(
                 f"workers {self.workers}, cpus_per_worker {self.cpus_per_worker}, gpus_per_worker "
@@ -60,7 +60,7 @@ def settings(path: Path = CLUSTER) -> Cluster:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file, expected the cluster's settings. Run from the repository's root.")
-    return params.parse(yaml.safe_load(path.read_text(encoding="utf-8")), Cluster, where=str(path))
+    return params.parse(params.load(path), Cluster, where=str(path))
 
 
 @contextmanager

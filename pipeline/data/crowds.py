@@ -7,7 +7,9 @@ others in the layout of Zhongdao/Towards-Realtime-MOT (JDE), `labels_with_ids`.
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,8 @@ from PIL import Image
 
 from pipeline import boxes as box_formats
 from pipeline import tables
+from pipeline.data.motchallenge import LARGEST, NUMBER
+from pipeline.folders import plain_name
 
 _PERSON = {"identity": 0, "considered": True, "category": 1, "visibility": 1.0}
 
@@ -114,15 +118,19 @@ def _lines(path: Path, what: str) -> Iterator[tuple[str, str]]:
     """Each line that is not blank, after `file:line`."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file, expected {what}. Download the data set or correct the path.")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield f"{path}:{number}", line.strip()
+    number = 0
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}:{number}", line.strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: {error} after line {number}, expected {what}. Extract it again.") from error
 
 
 def _existing(image: Path, where: str) -> Path:
-    if not image.is_file():
-        raise ValueError(f"{where}: no image {image}, expected one. Extract the data set's images there.")
+    if not os.path.isfile(image):  # noqa: PTH113 - Path.is_file fails on names that no file can have
+        raise ValueError(f"{where}: no image {image!s:.300}, expected one. Extract the data set's images there.")
     return image
 
 
@@ -133,46 +141,73 @@ def _corners(boxes: list[list[float]]) -> Float64[np.ndarray, "boxes 4"]:
 def _record(line: str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: {error}; expected one JSON object a line. Extract it again.") from error
     if not isinstance(record, dict) or not {"ID", "gtboxes"} <= record.keys():
         found = sorted(record) if isinstance(record, dict) else type(record).__name__
         raise ValueError(
             f"{where}: found {found}, expected the keys 'ID' and 'gtboxes'. Give an annotated split, train or val."
         )
+    people = record["gtboxes"]
+    if not (isinstance(people, list) and all(isinstance(person, dict) for person in people)):
+        raise ValueError(f"{where}: gtboxes is no list of objects, expected one a person. Extract the file again.")
+    plain_name(str(record["ID"]), where=f"{where}: ID")
     return record
 
 
 def _full_box(person: dict[str, Any], where: str) -> list[float]:
     box = person.get("fbox")
-    if not (isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box)):
-        raise ValueError(f"{where}: fbox is {box}, expected [left, top, width, height]. Extract the file again.")
+    if not (isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box) and _is_finite(box)):
+        raise ValueError(f"{where}: fbox is {box!r:.80}, expected [left, top, width, height]. Extract the file again.")
     return [float(n) for n in box]
 
 
+def _is_finite(box: Sequence[int | float]) -> bool:
+    return all(abs(n) <= LARGEST for n in box)
+
+
 def _is_ignored(person: dict[str, Any]) -> bool:
-    return person.get("extra", {}).get("ignore") == 1
+    extra = person.get("extra")
+    return isinstance(extra, dict) and extra.get("ignore") == 1
 
 
 def _label_file(root: Path, image: str, where: str) -> Path:
     parts = list(Path(image).parts)
-    if "images" not in parts:
-        raise ValueError(f"{where}: found {image}, expected a path through a folder `images`. Correct the list.")
+    if "images" not in parts or ".." in parts:
+        raise ValueError(f"{where}: found {image:.300}, expected a path through a folder `images`. Correct the list.")
     last = len(parts) - 1 - parts[::-1].index("images")
     parts[last] = "labels_with_ids"
     return root.joinpath(*parts).with_suffix(".txt")
 
 
 def _label_boxes(labels: Path, image: Path) -> Float64[np.ndarray, "boxes 4"]:
-    with Image.open(image) as header:  # the size alone: decoding thousands of images takes minutes
-        width, height = header.size
+    width, height = image_size(image)
     boxes = []
     for where, line in _lines(labels, "an image's labels"):
-        try:
-            _, _, x, y, w, h = (float(field) for field in line.split())
-        except ValueError as error:
+        x, y, w, h = _shares(line.split())
+        box = [width * (x - w / 2), height * (y - h / 2), width * w, height * h]
+        if not _is_finite(box):
             raise ValueError(
-                f"{where}: found {line!r}, expected six numbers: class identity cx cy w h. Extract the file again."
-            ) from error
-        boxes.append([width * (x - w / 2), height * (y - h / 2), width * w, height * h])
+                f"{where}: found {line!r:.80}, expected six numbers: class identity cx cy w h. Extract the file again."
+            )
+        boxes.append(box)
     return _corners(boxes)
+
+
+def _shares(fields: list[str]) -> list[float]:
+    """Centre and size in a line's fields; NaN where they are no six numbers."""
+    is_box = len(fields) == 6 and all(map(NUMBER.fullmatch, fields))
+    return [float(field) for field in fields[2:]] if is_box else [math.nan] * 4
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, pixels, from its header: decoding thousands of images takes minutes.
+
+    Raises:
+        ValueError: the file is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: no image can be read from it, expected one. Extract or copy it again.") from error

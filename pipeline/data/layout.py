@@ -1,21 +1,22 @@
 """An experiment's data folder as tables: sequences, frames, ground truth, given detections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from pipeline import tables
 from pipeline.data import motchallenge, split
-from pipeline.data.crowds import CrowdFiles, crowd_tables
-from pipeline.data.motchallenge import Annotations, SequenceInfo
+from pipeline.data.crowds import CrowdFiles, crowd_tables, image_size
+from pipeline.data.given import read_given
+from pipeline.data.motchallenge import Annotations, Detections, SequenceInfo
 from pipeline.data.synthetic import World
 
 Split = Literal["train", "val", "test"]
+_SHORTEST_HALVED = 3  # frames of the shortest sequence of which neither half is empty
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -42,6 +43,8 @@ class Data:
         known: list[str] = [*self.folders, "val"] if self.halves else list(self.folders)
         if self.halves and list(self.folders) != ["train"]:
             raise ValueError(f"folders {self.folders} with halves: expected the one folder of `train`. Correct them.")
+        if not self.sequences:
+            raise ValueError("sequences '': expected a pattern of folders, * for all. Give it.")
         if unknown := [name for name in self.evaluate if name not in known]:
             raise ValueError(f"evaluate {unknown}: expected splits among {known}. Add their folders.")
 
@@ -69,9 +72,8 @@ class _Part:
 def read_layout(root: Path, data: Data, *, detections: Path | None = None) -> Layout:
     """Read and check all sequences below `root`, before any long work.
 
-    `detections` is a folder of MOTChallenge detection files `<sequence>.txt`, frames numbered over the whole sequence;
-    where it is given, nothing is trained: a sequence need not have images, and of the splits' folders one that is
-    evaluated is enough.
+    `detections` is a folder as `pipeline.data.given` reads it; where it is given, nothing is trained: a sequence need
+    not have images, and of the splits' folders one that is evaluated is enough.
 
     Raises:
         ValueError: a folder, file or row is missing or wrong; the message names file, line, found, expected, remedy.
@@ -80,12 +82,13 @@ def read_layout(root: Path, data: Data, *, detections: Path | None = None) -> La
     found = [part for name, folder in folders.items() for part in _parts(folder, name, data)]
     parts = sorted(found, key=lambda part: (("train", "val", "test").index(part.split), part.info.name))
     crowd_frames, crowd_truth = crowd_tables(root, data.crowds if detections is None else {})
+    given = {} if detections is None else read_given(detections)
     layout = Layout(
         sequences=tables.concat([_sequence_row(part) for part in parts], tables.SEQUENCES),
         frames=tables.concat([*(_frame_rows(part, detections) for part in parts), crowd_frames], tables.FRAMES),
         ground_truth=tables.concat([*map(_annotation_rows, parts), crowd_truth], tables.GROUND_TRUTH),
         given=tables.concat(
-            [_given_rows(part, detections) for part in parts if detections and part.split in data.evaluate],
+            [_given_rows(part, detections, given) for part in parts if detections and part.split in data.evaluate],
             tables.DETECTIONS,
         ),
     )
@@ -115,11 +118,10 @@ def _parts(folder: Path, name: str, data: Data) -> Iterator[_Part]:
         )
     for path in found:
         info = motchallenge.read_seqinfo(path / "seqinfo.ini")
-        least = 3 if data.halves else 1  # frames of the shortest sequence of which neither half is empty
-        if info.frames < least:
+        if data.halves and info.frames < _SHORTEST_HALVED:
             raise ValueError(
-                f"{path / 'seqinfo.ini'}: seqLength is {info.frames}, expected {least} or more"
-                f"{' for two halves' if data.halves else ''}. Remove the sequence."
+                f"{path / 'seqinfo.ini'}: seqLength is {info.frames}, expected {_SHORTEST_HALVED} or more for two "
+                "halves. Remove the sequence."
             )
         if data.halves:
             yield _Part("train", path, info, split.half_range(info.frames, "train"))
@@ -184,19 +186,20 @@ def _annotation_rows(part: _Part) -> pa.Table:
     return _box_rows(part, whole.frames, whole.boxes, keep, columns, tables.GROUND_TRUTH)
 
 
-def _given_rows(part: _Part, detections: Path | None) -> pa.Table:
-    assert detections is not None
-    path = detections / f"{part.info.name}.txt"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file, expected the sequence's detections. Add it or remove the sequence.")
-    given = motchallenge.read_detections(path)
-    if len(given.frames) and given.frames[-1] > part.info.frames:
+def _given_rows(part: _Part, source: Path | None, given: Mapping[str, Detections]) -> pa.Table:
+    if part.info.name not in given:
         raise ValueError(
-            f"{path}: has frame {given.frames[-1]}, expected at most {part.info.frames} by seqinfo.ini. "
-            "Give the sequence's own detections."
+            f"{source}: detections of {sorted(given)}, expected also of {part.info.name}. "
+            "Add them or remove the sequence."
         )
-    keep = _ordered(given.frames, part.chosen)
-    return _box_rows(part, given.frames, given.boxes, keep, {"score": given.scores}, tables.DETECTIONS)
+    found = given[part.info.name]
+    if len(found.frames) and found.frames[-1] > part.info.frames:
+        raise ValueError(
+            f"{source}: {part.info.name} has frame {found.frames[-1]}, expected at most {part.info.frames} "
+            "by seqinfo.ini. Give the sequence's own detections."
+        )
+    keep = _ordered(found.frames, part.chosen)
+    return _box_rows(part, found.frames, found.boxes, keep, {"score": found.scores}, tables.DETECTIONS)
 
 
 def _box_rows(
@@ -234,7 +237,7 @@ def _has_images(part: _Part) -> bool:
 
 def _refuse_damaged(path: Path) -> None:
     """Refuse empty files and JPEGs that are cut short; decoding all would take minutes on MOT17."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         start = file.read(2)
         if start == _JPEG_START:
             file.seek(-2, 2)
@@ -246,13 +249,16 @@ def _refuse_damaged(path: Path) -> None:
             )
 
 
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}, expected an image. Extract or copy it again.") from error
+
+
 def _refuse_other_size(path: Path, part: _Part) -> None:
     """Refuse a sequence whose first image has another size than seqinfo.ini says."""
-    try:
-        with Image.open(path) as image:
-            size = image.size
-    except OSError as error:
-        raise ValueError(f"{path}: no image can be read from it, expected one. Extract or copy it again.") from error
+    size = image_size(path)
     expected = (part.info.width, part.info.height)
     if size != expected:
         raise ValueError(

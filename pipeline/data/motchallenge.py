@@ -5,9 +5,12 @@ The format is that of motchallenge.net/instructions, shared by MOT16, MOT17, MOT
 by frame, those of one frame in the order of the file.
 """
 
+import codecs
 import configparser
 import dataclasses
-from collections.abc import Collection
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from pyarrow import csv
 
 from pipeline import boxes, tables
+from pipeline.folders import plain_name
 
 COLUMNS = ("frame", "identity", "x", "y", "width", "height", "score", "class", "visibility", "last column")
 FRAME, IDENTITY, SCORE, CLASS, VISIBILITY = 0, 1, 6, 7, 8
@@ -23,6 +27,11 @@ CONSIDERED = SCORE  # the seventh column, of ground truth
 GROUND_TRUTH_COLUMNS = (9,)
 RESULT_COLUMNS = range(6, 11)
 DETECTION_COLUMNS = range(7, 11)
+
+LARGEST = 1e9  # of any number: all beyond is a fault of the file, and whole numbers up to it are exact
+LAST_FRAME = 10_000_000  # 92 hours at 30 frames/s; frames without boxes are tracked too, so a wild number takes days
+_LARGEST_SIDE = 1_000_000  # pixels of an image
+NUMBER = re.compile(r"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +84,21 @@ class Detections:
 def read_ground_truth(path: Path, *, frames: int | None = None) -> Annotations:
     """Read a gt.txt of nine columns: frame, identity, x, y, w, h, considered, class, visibility.
 
+    Choice: a visibility of -1, MOTChallenge's word for unknown, counts as wholly visible.
+
     Raises:
         ValueError: another number of columns, a value that is no number or no whole number where one is due,
-            a frame below 1 or beyond `frames`, or an identity twice in a frame.
+            a frame below 1 or beyond `frames`, a negative size, a visibility that is neither -1 nor in [0, 1], or an
+            identity twice in a frame.
     """
     file = _read(path, GROUND_TRUTH_COLUMNS, remedy="Extract the sequence again, or convert it to MOT17's columns.")
     file.refuse_bad_frames(frames)
+    file.refuse_negative_sizes()
+    file.refuse_fractions(CONSIDERED)
     file.refuse_fractions(CLASS)
+    visibility = file.rows[:, VISIBILITY]
+    visibility[visibility == -1] = 1
+    file.refuse((visibility < 0) | (visibility > 1), VISIBILITY, "0 to 1, or -1. Correct the file.")
     file.refuse_bad_identities()
     rows = file.by_frame()
     return Annotations(
@@ -101,10 +118,11 @@ def read_results(path: Path) -> Results:
 
     Raises:
         ValueError: fewer than 6 or more than 10 columns, a value that is no number, a frame below 1, a
-            negative identity, an identity twice in a frame, or another class than pedestrian.
+            negative identity or size, an identity twice in a frame, or another class than pedestrian.
     """
     file = _read(path, RESULT_COLUMNS, remedy="Write the results again.")
     file.refuse_bad_frames()
+    file.refuse_negative_sizes()
     file.refuse(file.rows[:, IDENTITY] < 0, IDENTITY, "0 or more. Give tracks, not detections.")
     file.refuse_bad_identities()
     if file.rows.shape[1] > CLASS:
@@ -122,11 +140,12 @@ def read_detections(path: Path) -> Detections:
     """Read a detector's file: frame, any number, x, y, w, h, score[, unused[, unused[, unused]]].
 
     Raises:
-        ValueError: fewer than 7 or more than 10 columns, a value that is no number, a frame below 1, or a
-            score outside [0, 1].
+        ValueError: fewer than 7 or more than 10 columns, a value that is no number, a frame below 1, a negative
+            size, or a score outside [0, 1].
     """
     file = _read(path, DETECTION_COLUMNS, remedy="Write the detections again.")
     file.refuse_bad_frames()
+    file.refuse_negative_sizes()
     scores = file.rows[:, SCORE]
     file.refuse((scores < 0) | (scores > 1), SCORE, "0 to 1. Rescale the scores.")
     rows = file.by_frame()
@@ -155,7 +174,8 @@ def read_seqinfo(path: Path) -> SequenceInfo:
     """Read a seqinfo.ini.
 
     Raises:
-        ValueError: the file or a key is missing, or a value has the wrong type.
+        ValueError: the file or a key is missing, a value has the wrong type, a number is not positive, or a name
+            leads out of its folder.
     """
     parser = configparser.ConfigParser(interpolation=None)
     try:
@@ -168,18 +188,31 @@ def read_seqinfo(path: Path) -> SequenceInfo:
     missing = [key for key in wanted if key not in entries]
     if missing:
         raise ValueError(f"{path}: keys are {list(entries)}, expected also {missing}. Extract the sequence again.")
-    try:
-        return SequenceInfo(
-            name=entries["name"],
-            frame_rate=float(entries["frameRate"]),
-            frames=int(entries["seqLength"]),
-            width=int(entries["imWidth"]),
-            height=int(entries["imHeight"]),
-            image_folder=entries["imDir"],
-            extension=entries["imExt"],
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}, expected numbers. Extract the sequence again.") from error
+    return SequenceInfo(
+        name=plain_name(entries["name"], where=f"{path}: name"),
+        frame_rate=_positive(path, entries, "frameRate"),
+        frames=int(_positive(path, entries, "seqLength", most=LAST_FRAME)),
+        width=int(_positive(path, entries, "imWidth", most=_LARGEST_SIDE)),
+        height=int(_positive(path, entries, "imHeight", most=_LARGEST_SIDE)),
+        image_folder=plain_name(entries["imDir"], where=f"{path}: imDir"),
+        extension=_extension(path, entries["imExt"]),
+    )
+
+
+def _positive(path: Path, entries: Mapping[str, str], key: str, *, most: int | None = None) -> float:
+    """A number above 0; with `most` a whole one, no larger."""
+    text = entries[key]
+    value = float(text) if NUMBER.fullmatch(text) else math.nan
+    if not 0 < value <= (most or LARGEST) or (most and not text.isdigit()):
+        wanted = f"a whole number from 1 to {most}" if most else "a number above 0"
+        raise ValueError(f"{path}: {key} is {text!r:.80}, expected {wanted}. Correct it or extract the sequence again.")
+    return value
+
+
+def _extension(path: Path, text: str) -> str:
+    if not re.fullmatch(r"\.\w+", text):
+        raise ValueError(f"{path}: imExt is {text!r:.80}, expected an ending such as '.jpg'. Correct it.")
+    return text
 
 
 def sequence_folders(root: Path) -> list[Path]:
@@ -224,7 +257,7 @@ def images(folder: Path, info: SequenceInfo) -> list[Path]:
     directory = folder / info.image_folder
     if not directory.is_dir():
         return []
-    found = sorted(path for path in directory.iterdir() if path.suffix == info.extension and path.stem.isdigit())
+    found = sorted(path for path in directory.iterdir() if path.suffix == info.extension and path.stem.isdecimal())
     if not found:
         others = sorted({path.suffix for path in directory.iterdir()})
         raise ValueError(
@@ -248,9 +281,9 @@ class _File:
     def refuse(self, bad: Bool[np.ndarray, " rows"], column: int, expectation: str) -> None:
         if bad.any():
             row = int(np.argmax(bad))
-            lines = [n for n, line in enumerate(self.content.splitlines(), start=1) if line.strip()]
+            number, _ = list(_lines(self.content))[row]
             found = f"{COLUMNS[column]} {self.rows[row, column]:g}"
-            raise ValueError(f"{self.path}:{lines[row]}: {found}, expected {expectation}")
+            raise ValueError(f"{self.path}:{number}: {found}, expected {expectation}")
 
     def refuse_fractions(self, column: int) -> None:
         values = self.rows[:, column]
@@ -260,8 +293,13 @@ class _File:
         self.refuse_fractions(FRAME)
         found = self.rows[:, FRAME]
         self.refuse(found < 1, FRAME, "frames counted from 1. Renumber the file.")
+        self.refuse(found > LAST_FRAME, FRAME, f"at most {LAST_FRAME}. Renumber the file.")
         if frames is not None:
             self.refuse(found > frames, FRAME, f"at most {frames}. Compare with seqinfo.ini.")
+
+    def refuse_negative_sizes(self) -> None:
+        for column in (4, 5):
+            self.refuse(self.rows[:, column] < 0, column, "0 or more. Correct or drop the box.")
 
     def refuse_bad_identities(self) -> None:
         self.refuse_fractions(IDENTITY)
@@ -277,42 +315,52 @@ class _File:
 
 def _read(path: Path, columns: Collection[int], *, remedy: str) -> _File:
     """Read numbers fast, and only where that fails line by line, which can name the line at fault."""
-    content = _content(path)
+    content = _content(path).removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         return _File(path, content, np.empty((0, max(columns))))
-    names = [str(i) for i in range(content.lstrip().split(b"\n", 1)[0].count(b",") + 1)]
+    count = content.lstrip().split(b"\n", 1)[0].count(b",") + 1
+    rows = _parse(content, count) if count in columns else None
+    if rows is None:
+        rows = np.array(_parse_lines(path, content, columns, remedy=remedy))
+    file = _File(path, content, rows)
+    for column in range(rows.shape[1]):
+        file.refuse(~(np.abs(rows[:, column]) <= LARGEST), column, f"a finite number up to {LARGEST:g}. {remedy}")
+    return file
+
+
+def _parse(content: bytes, count: int) -> Float[np.ndarray, "rows columns"] | None:
+    names = [str(i) for i in range(count)]
     try:
         table = csv.read_csv(
             pa.BufferReader(content),
             read_options=csv.ReadOptions(use_threads=False, column_names=names),
+            parse_options=csv.ParseOptions(quote_char=False),
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=[]),
         )
-        rows = np.column_stack([table[name].to_numpy() for name in names])
     except pa.ArrowInvalid:
-        rows = None
-    if rows is None or rows.shape[1] not in columns:
-        rows = np.array(_parse_lines(path, content, columns, remedy=remedy))
-    file = _File(path, content, rows)
-    for column in range(rows.shape[1]):
-        file.refuse(~np.isfinite(rows[:, column]), column, f"a finite number. {remedy}")
-    return file
+        return None
+    return np.column_stack([table[name].to_numpy() for name in names])
 
 
 def _parse_lines(path: Path, content: bytes, columns: Collection[int], *, remedy: str) -> list[list[float]]:
     rows: list[list[float]] = []
-    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(content):
         values = line.split(",")
         allowed = [len(rows[0])] if rows else columns
         if len(values) not in allowed:
             wanted = str(min(allowed)) if len(allowed) == 1 else f"{min(allowed)} to {max(allowed)}"
             raise ValueError(f"{path}:{number}: {len(values)} columns, expected {wanted}. {remedy}")
-        try:
-            rows.append([float(value) for value in values])
-        except ValueError as error:
-            raise ValueError(f"{path}:{number}: {error}, expected numbers. {remedy}") from error
+        if strange := [value for value in values if not NUMBER.fullmatch(value)]:
+            raise ValueError(f"{path}:{number}: found {strange[0]!r:.80}, expected numbers. {remedy}")
+        rows.append([float(value) for value in values])
     return rows
+
+
+def _lines(content: bytes) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank with their numbers, split as Arrow does: not at the breaks that only Unicode knows."""
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip():
+            yield number, line.decode("ascii", errors="backslashreplace")
 
 
 def _content(path: Path) -> bytes:

@@ -6,6 +6,7 @@ of the file and shuffling groups costs no small reads. Nothing but the asked fra
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from pipeline.params import parse
 from pipeline.tables import replacing
 
 Levels = tuple[np.ndarray, ...]
+_Shape = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,14 @@ class FrameFeatures:
     levels: Levels
 
 
-def write(path: Path, shapes: Sequence[tuple[int, int, int]], frames: Iterable[FrameFeatures], *, half: bool) -> None:
+def write(path: Path, shapes: Sequence[_Shape], frames: Iterable[FrameFeatures], *, half: bool) -> None:
     """Write the features of one sequence, whole or not at all.
 
     `shapes` are each level's (channels, height, width); `half` stores float16, else float32.
     """
     kind = pa.float16() if half else pa.float32()
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    fields = [pa.field("frame", pa.int32()), pa.field("row", pa.int32()), pa.field("identity", pa.int64())]
-    fields += [pa.field(f"level{i}", pa.list_(kind, size)) for i, size in enumerate(sizes)]
-    schema = pa.schema(fields, metadata={"shapes": json.dumps(list(map(list, shapes)))})
+    sizes = [math.prod(shape) for shape in shapes]
+    schema = _schema(shapes, kind)
     with replacing(path) as temporary, pa.ipc.new_file(temporary, schema) as file:
         for one in frames:
             keys = [
@@ -52,6 +53,12 @@ def write(path: Path, shapes: Sequence[tuple[int, int, int]], frames: Iterable[F
             values = [level.astype(kind.to_pandas_dtype(), copy=False).reshape(-1) for level in one.levels]
             lists = [pa.FixedSizeListArray.from_arrays(pa.array(v), s) for v, s in zip(values, sizes, strict=True)]
             file.write_batch(pa.record_batch([*map(pa.array, keys), *lists], schema=schema))
+
+
+def _schema(shapes: Sequence[_Shape], kind: pa.DataType) -> pa.Schema:
+    fields = [pa.field("frame", pa.int32()), pa.field("row", pa.int32()), pa.field("identity", pa.int64())]
+    fields += [pa.field(f"level{i}", pa.list_(kind, math.prod(shape))) for i, shape in enumerate(shapes)]
+    return pa.schema(fields, metadata={"shapes": json.dumps(list(map(list, shapes)))})
 
 
 class SequenceFeatures:
@@ -68,8 +75,11 @@ class SequenceFeatures:
             )
         try:
             self._file = pa.ipc.open_file(pa.memory_map(str(path)))
-            self.shapes = tuple(tuple(shape) for shape in json.loads(self._file.schema.metadata[b"shapes"]))
-        except (ValueError, OSError, KeyError, TypeError) as error:
+            schema = self._file.schema
+            self.shapes = parse(json.loads(schema.metadata[b"shapes"]), tuple[_Shape, ...], where="shapes")
+            if not any(schema.equals(_schema(self.shapes, kind)) for kind in (pa.float16(), pa.float32())):
+                raise ValueError(f"columns are {schema.names}, expected those of shapes {self.shapes}")
+        except (ValueError, OSError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: not a feature store: {error}. Delete it and run `dvc repro` again.") from error
 
     @property

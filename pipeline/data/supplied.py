@@ -4,13 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.tables import write_text
+from pipeline.tables import read_card, write_text
 
 _SUFFIXES = (".pth", ".tar", ".pt", ".safetensors")
 
 
 def supplied_detections(root: Path) -> Path | None:
-    """The folder of given detections `<sequence>.txt`, where there is one."""
+    """The folder of given detections (pipeline.data.given), where there is one."""
     folder = root / "detections"
     return folder if folder.is_dir() else None
 
@@ -45,9 +45,11 @@ def read_weights_card(path: Path) -> Path | None:
     """The checkpoint that a card names.
 
     Raises:
-        ValueError: the checkpoint is gone.
+        ValueError: the checkpoint is gone, or the card is none.
     """
-    named = json.loads(path.read_text(encoding="utf-8"))["path"]
+    card = read_card(path)
+    if "path" not in card or not isinstance(named := card["path"], str | None):
+        raise ValueError(f"{path}: found {card!r:.80}, expected a `path` or null. Run `dvc repro -f`.")
     if named is not None and not Path(named).is_file():
         raise ValueError(
             f"{named}: no such file, expected the weights that {path} names. Put them back or run `dvc repro -f`."

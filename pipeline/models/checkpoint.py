@@ -4,7 +4,6 @@ Nothing read here can run code: `.pth` files are opened with `weights_only`, and
 Megvii's files may carry beside the weights (`best_ap`), are allowed in addition.
 """
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +58,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: no such file, expected a checkpoint. Correct the path or download it.")
     content = read_safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     weights = content.get("model", content) if isinstance(content, dict) else content
-    if not (isinstance(weights, dict) and weights and all(isinstance(x, Tensor) for x in weights.values())):
+    if not (isinstance(weights, dict) and weights and all(_is_weight(*one) for one in weights.items())):
         raise ValueError(
-            f"{path}: found a {type(weights).__name__} that maps no names to tensors, "
+            f"{path}: found a {type(weights).__name__} that maps no names to finite tensors, "
             "expected a state dict or one under 'model'. Choose another file."
         )
     return dict(weights)
@@ -75,12 +74,18 @@ def _torch(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals([*((scalar, name) for name in names), np.dtype, *kinds]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its instructions come to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{path}: torch cannot read it ({reason}), expected a checkpoint of plain tensors. "
             "Download it again if it may be cut short; otherwise choose a file of weights only."
         ) from error
+
+
+def _is_weight(name: object, x: object) -> bool:
+    if not (isinstance(name, str) and isinstance(x, Tensor)) or x.layout is not torch.strided or x.is_meta:
+        return False
+    return bool(x.isfinite().all())
 
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> torch.Size | None:

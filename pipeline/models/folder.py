@@ -1,9 +1,6 @@
 """Model folders: safetensors and a JSON card, written whole or not at all. No pickle, so nothing read can run code."""
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,28 +8,18 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from pipeline.folders import replacing_folder
+from pipeline.tables import read_card
+
 WEIGHTS, CARD = "model.safetensors", "card.json"
 
 
 def save_model(folder: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write a model folder, weights and a JSON card, whole or not at all; equal content gives equal bytes.
-
-    An existing folder is replaced. A kill between its last two renames leaves the old one under a hidden name
-    beside it; at no moment does `folder` hold parts of a model or parts of two.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    new, old = workplace / "new", workplace / "old"
-    try:
-        _write_model(new, weights, card)
-    except BaseException:
-        shutil.rmtree(workplace)
-        raise
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(workplace)
+    """Write a model folder, weights and a JSON card, whole or not at all; equal content gives equal bytes."""
+    plain = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
+    with replacing_folder(folder) as new:
+        safetensors.torch.save_file(plain, new / WEIGHTS)
+        (new / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -53,10 +40,7 @@ def load_card(folder: Path) -> dict[str, Any]:
         ValueError: the card is missing or unreadable.
     """
     _refuse_missing(folder / CARD)
-    try:
-        return json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CARD}: {error}; expected JSON. Delete the folder and run `dvc repro`.") from error
+    return read_card(folder / CARD)
 
 
 def _refuse_missing(path: Path) -> None:
@@ -65,15 +49,6 @@ def _refuse_missing(path: Path) -> None:
             f"{path.parent}: no {path.name}, expected a model folder of {WEIGHTS} and {CARD}. "
             "Run `dvc repro`, or `dvc pull` where it is cached."
         )
-
-
-def _write_model(folder: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    folder.mkdir()
-    plain = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
-    safetensors.torch.save_file(plain, folder / WEIGHTS)
-    (folder / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for written in (folder / WEIGHTS, folder / CARD, folder):
-        _sync(written)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -86,11 +61,3 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path}: {error}; expected safetensors. Make or download the file again.") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -171,3 +171,46 @@ def test_no_crowds_give_empty_tables(tmp_path):
     frames, boxes = crowd_tables(tmp_path, {})
     assert (frames.num_rows, boxes.num_rows) == (0, 0)
     assert frames.schema == tables.FRAMES
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"ID": "a", "gtboxes": 3},
+        {"ID": "a", "gtboxes": [3]},
+        {"ID": "a", "gtboxes": [{"fbox": [0, 0, float("nan"), 1]}]},
+        {"ID": "a", "gtboxes": [{"fbox": [0, 0, 10**400, 1]}]},
+        {"ID": "../a", "gtboxes": []},
+        {"ID": "a" * 5000, "gtboxes": []},
+    ],
+)
+def test_a_record_that_is_no_image_with_people_is_refused_with_its_line(tmp_path: Path, record: dict):
+    image(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=r"annotation_train\.odgt:1: .*expected"):
+        list(crowdhuman(odgt(tmp_path, record), tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe"])
+def test_an_odgt_that_is_no_text_or_nested_without_end_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.odgt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.odgt.*expected"):
+        list(crowdhuman(tmp_path / "a.odgt", tmp_path))
+
+
+@pytest.mark.parametrize("line", ["0 1 0.5 0.5 nan 1", "0 1 0.5 0.5 1_0 1", "0 1 0 0 1e308 1"])
+def test_a_label_that_is_no_box_is_refused(tmp_path: Path, line: str):
+    image(tmp_path / "set/images/a.png")
+    (tmp_path / "set/labels_with_ids").mkdir()
+    (tmp_path / "set/labels_with_ids/a.txt").write_text(line)
+    (tmp_path / "list").write_text("set/images/a.png\n")
+    with pytest.raises(ValueError, match=r"a\.txt:1: found .* expected six numbers"):
+        list(labels_with_ids(tmp_path / "list", tmp_path))
+
+
+def test_a_labelled_image_that_is_none_is_refused(tmp_path: Path):
+    image(tmp_path / "set/images/a.png").write_bytes(b"no image")
+    (tmp_path / "set/labels_with_ids").mkdir()
+    (tmp_path / "set/labels_with_ids/a.txt").write_text("0 1 0.5 0.5 1 1")
+    (tmp_path / "list").write_text("set/images/a.png\n")
+    with pytest.raises(ValueError, match=r"a\.png: no image can be read from it"):
+        list(labels_with_ids(tmp_path / "list", tmp_path))

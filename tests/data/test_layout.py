@@ -149,7 +149,10 @@ def test_a_sequence_that_gives_an_empty_half_is_refused(tmp_path: Path, frames: 
 
 def test_an_empty_sequence_is_refused(tmp_path: Path) -> None:
     path = sequence(tmp_path / "train" / "A", frames=0) / "seqinfo.ini"
-    assert refusal(tmp_path, data(**WHOLE)) == f"{path}: seqLength is 0, expected 1 or more. Remove the sequence."
+    assert refusal(tmp_path, data(**WHOLE)) == (
+        f"{path}: seqLength is '0', expected a whole number from 1 to 10000000. "
+        "Correct it or extract the sequence again."
+    )
 
 
 def test_full_splits_stand_in_their_order_and_a_test_split_needs_no_ground_truth(tmp_path: Path) -> None:
@@ -296,15 +299,23 @@ def test_a_whole_png_is_an_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (None, "A.txt: no such file, expected the sequence's detections. Add it"),
-        ([1, 5], "A.txt: has frame 5, expected at most 4 by seqinfo.ini. Give the sequence's own"),
-        ([0], "A.txt:1: frame 0, expected frames counted from 1. "),
+        (None, ": detections of ['other'], expected also of A. Add them"),
+        ([1, 5], ": A has frame 5, expected at most 4 by seqinfo.ini. Give the sequence's own"),
+        ([0], "/A.txt:1: frame 0, expected frames counted from 1. "),
     ],
 )
 def test_faulty_detections_are_named(tmp_path: Path, frames: list[int] | None, message: str) -> None:
     sequence(tmp_path / "train" / "A", images=False)
     given = detections(tmp_path / "detections", "other" if frames is None else "A", frames or [])
-    assert refusal(tmp_path, given=given).startswith(f"{given}/{message}")
+    assert refusal(tmp_path, given=given).startswith(f"{given}{message}")
+
+
+def test_detections_may_come_as_arrays(tmp_path: Path) -> None:
+    sequence(tmp_path / "train" / "A", images=False)
+    (tmp_path / "detections").mkdir()
+    np.save(tmp_path / "detections" / "A.npy", np.array([[4, 1, 2, 3, 4, 0.5]]))
+    found = read_layout(tmp_path, data(), detections=tmp_path / "detections").given.to_pylist()
+    assert [(row["sequence"], row["x1"], row["y2"], row["score"]) for row in found] == [("A", 1.0, 6.0, 0.5)]
 
 
 def test_names_that_come_twice_in_a_split_are_refused(tmp_path: Path) -> None:
@@ -372,3 +383,15 @@ def test_real_sequences_of_dancetrack_need_no_images(shared: Path) -> None:
     layout = read_layout(root, settings, detections=root / "detections" / "yolox_x")
     assert len(layout.sequences) == 3
     assert list(tables.groups(layout.given, "sequence")) == [(n,) for n in layout.sequences["sequence"].to_pylist()]
+
+
+def test_a_folder_in_the_place_of_an_image_is_refused(tmp_path: Path) -> None:
+    image = next((sequence(tmp_path / "train" / "A") / "img1").iterdir())
+    image.unlink()
+    image.mkdir()
+    assert refusal(tmp_path, data(**WHOLE)).startswith(f"{image}: Is a directory, expected an image.")
+
+
+def test_an_empty_pattern_of_sequences_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a pattern of folders"):
+        data(**WHOLE | {"sequences": ""})

@@ -73,9 +73,9 @@ def test_spaces_blank_lines_and_carriage_returns_do_not_matter(tmp_path: Path) -
         ("1,1,0,0,5,5,1,-1,-1,-1,0\n", ":1: 11 columns, expected 6 to 10. "),
         (
             "1,1,0,0,5,5\n1,2,0,0,five,5\n",
-            ":2: could not convert string to float: 'five', expected numbers. ",
+            ":2: found 'five', expected numbers. ",
         ),
-        ("1,1,0,0,5,5\n\n1,2,0,nan,5,5\n", ":3: y nan, expected a finite number. "),
+        ("1,1,0,0,5,5\n\n1,2,0,nan,5,5\n", ":3: y nan, expected a finite number up to 1e+09. "),
         ("0,1,0,0,5,5\n", ":1: frame 0, expected frames counted from 1. "),
         ("1.5,1,0,0,5,5\n", ":1: frame 1.5, expected a whole number. "),
         ("1,1.5,0,0,5,5\n", ":1: identity 1.5, expected a whole number. "),
@@ -137,9 +137,10 @@ def test_results_are_written_in_bytetracks_form(tmp_path: Path) -> None:
 
 
 tenths = st.integers(-5000, 50000).map(lambda value: value / 10)
+sizes = st.integers(0, 50000).map(lambda value: value / 10)
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), tenths, tenths, tenths, tenths), unique_by=lambda row: row[0]))
+@given(st.lists(st.tuples(st.integers(1, 50), tenths, tenths, sizes, sizes), unique_by=lambda row: row[0]))
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     path = tmp_path_factory.mktemp("round") / "a.txt"
     values = np.array(rows, dtype=float).reshape(-1, 5)
@@ -165,7 +166,7 @@ def test_seqinfo_is_read(tmp_path: Path) -> None:
         ("name=A\n", "expected a section"),
         ("[Other]\nname=A\n", "expected a section"),
         (SEQINFO.replace("imExt=.jpg\n", ""), r"expected also \['imExt'\]"),
-        (SEQINFO.replace("seqLength=3", "seqLength=many"), "expected numbers"),
+        (SEQINFO.replace("seqLength=3", "seqLength=many"), "seqLength is 'many', expected a whole number"),
     ],
 )
 def test_a_faulty_seqinfo_is_refused_with_its_path(tmp_path: Path, text: str, message: str) -> None:
@@ -217,3 +218,60 @@ def test_the_three_copies_of_a_mot17_sequence_count_once(tmp_path: Path) -> None
 def test_a_folder_without_sequences_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no folder with a seqinfo.ini, expected sequences"):
         mot.sequence_folders(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,1,0,0,5,5\x0c1,2,0,0,5,5\n", ":1: 11 columns, expected 6 to 10. "),
+        ("\u2003\n", ":1: 1 columns, expected 6 to 10. "),
+        ("1,1_0,0,0,5,5\n", ":1: found '1_0', expected numbers. "),
+        ("1,\u0661,0,0,5,5\n", ":1: found '\\\\xd9\\\\xa1', expected numbers. "),
+        ('1,"1",0,0,5,5\n', """:1: found '"1"', expected numbers. """),
+        ("1,1,1e308,0,1e308,5\n", ":1: x 1e+308, expected a finite number up to 1e+09. "),
+        ("1,9007199254740993,0,0,5,5\n", ":1: identity 9.0072e+15, expected a finite number up to 1e+09. "),
+        ("20000000,1,0,0,5,5\n", ":1: frame 2e+07, expected at most 10000000. "),
+        ("1,1,0,0,-5,5\n", ":1: width -5, expected 0 or more. "),
+    ],
+)
+def test_what_python_or_a_cast_would_read_wrongly_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "a.txt", text)
+    with pytest.raises(ValueError) as error:
+        mot.read_results(path)
+    assert str(error.value).startswith(f"{path}{message}")
+
+
+def test_a_byte_order_mark_alone_is_an_empty_file(tmp_path: Path) -> None:
+    assert len(mot.read_results(write(tmp_path / "a.txt", "\ufeff")).frames) == 0
+
+
+def test_an_unknown_visibility_counts_as_whole(tmp_path: Path) -> None:
+    assert mot.read_ground_truth(write(tmp_path / "gt.txt", "1,1,0,0,5,5,1,1,-1\n")).visibility.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,1,0,0,5,5,0.5,1,1", "score 0.5, expected a whole number"),
+        ("1,1,0,0,5,5,1,1,-2", "visibility -2, expected 0 to 1, or -1"),
+        ("1,1,0,0,5,-1,1,1,1", "height -1, expected 0 or more"),
+    ],
+)
+def test_ground_truth_out_of_its_range_is_refused(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"gt.txt:1: .*{message}"):
+        mot.read_ground_truth(write(tmp_path / "gt.txt", row + "\n"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name=A", "name=../x", "name: found '../x', expected a plain name"),
+        ("imDir=img1", "imDir=/etc", "imDir: found '/etc', expected a plain name"),
+        ("frameRate=30", "frameRate=nan", "frameRate is 'nan', expected a number above 0"),
+        ("imWidth=64", "imWidth=-64", "imWidth is '-64', expected a whole number from 1"),
+        ("imExt=.jpg", "imExt=jpg", "imExt is 'jpg', expected an ending"),
+    ],
+)
+def test_a_senseless_value_of_seqinfo_is_refused(tmp_path: Path, key: str, value: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"seqinfo\.ini: {message}"):
+        mot.read_seqinfo(write(tmp_path / "seqinfo.ini", SEQINFO.replace(key, value)))

@@ -90,6 +90,27 @@ def test_reading_a_frame_brings_only_that_frame_into_memory(tmp_path: Path) -> N
     assert process.memory_info().rss - before < 10 * size
 
 
+def test_consecutive_frames_are_one_stretch_of_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(16, 8, 4), (32, 4, 2)]
+    written = [
+        FrameFeatures(
+            number,
+            np.arange(count),
+            np.arange(count),
+            tuple(rng.normal(size=(count, *shape)).astype(np.float32) for shape in shapes),
+        )
+        for number, count in enumerate((5, 3, 6, 4, 5, 7), start=1)
+    ]
+    store.write(tmp_path / "a.arrow", shapes, written, half=False)
+    found = SequenceFeatures(tmp_path / "a.arrow")
+    group = [level for index in (1, 2, 3) for level in found.frame(index).levels]
+    starts = [level.__array_interface__["data"][0] for level in group]
+    assert starts == sorted(starts)
+    stretch = starts[-1] + group[-1].nbytes - starts[0]
+    assert stretch < 1.1 * sum(level.nbytes for level in group)
+
+
 def test_a_frame_is_a_view_of_the_file(tmp_path: Path) -> None:
     store.write(tmp_path / "a.arrow", SHAPES, frames([2]), half=False)
     for level in SequenceFeatures(tmp_path / "a.arrow").frame(0).levels:
@@ -167,3 +188,11 @@ store.write(Path(sys.argv[1]), [(8, 8, 8)], frames(), half=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "a.arrow").exists()
     assert list(tmp_path.glob("*.arrow")) == []
+
+
+def test_a_file_of_other_columns_is_refused(tmp_path):
+    schema = pa.schema([("frame", pa.int32())], metadata={"shapes": "[[2, 3, 2]]"})
+    with pa.ipc.new_file(tmp_path / "a.arrow", schema):
+        pass
+    with pytest.raises(ValueError, match=r"a\.arrow: not a feature store: columns are \['frame'\]"):
+        store.SequenceFeatures(tmp_path / "a.arrow")

@@ -69,3 +69,10 @@ def test_weights_that_are_gone_are_refused(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(ValueError, match=r"a.pth: no such file, expected the weights that .*card.json names. Put them"):
         read_weights_card(card)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"path": 3}', "[" * 100_000])
+def test_a_card_that_is_none_is_refused_with_its_path(tmp_path, text):
+    (tmp_path / "weights.json").write_text(text)
+    with pytest.raises(ValueError, match=r"weights\.json: .*expected"):
+        read_weights_card(tmp_path / "weights.json")

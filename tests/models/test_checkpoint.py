@@ -10,8 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from pipeline.models import folder as folder_module
-from pipeline.models.checkpoint import load_checkpoint
+from pipeline.models.checkpoint import load_checkpoint, read_weights
 from pipeline.models.folder import CARD, WEIGHTS, load_model, save_model
 from pipeline.models.yolox import YOLOX
 
@@ -165,7 +164,9 @@ def test_a_pickle_that_would_run_code_is_refused_without_running_it(tmp_path, du
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}, {"model": {"epoch": 3}}, {"model": torch.zeros(2)}])
 def test_a_pickle_that_is_no_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "plain.pth")
-    with pytest.raises(ValueError, match=r"plain\.pth: found a .* maps no names to tensors, expected a state dict"):
+    with pytest.raises(
+        ValueError, match=r"plain\.pth: found a .* maps no names to finite tensors, expected a state dict"
+    ):
         load_checkpoint(micro(), tmp_path / "plain.pth")
 
 
@@ -210,13 +211,6 @@ def test_a_failed_save_keeps_the_old_model_and_leaves_nothing_beside_it(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_everything_is_on_disk_before_the_folder_takes_its_name(tmp_path, monkeypatch):
-    folder, seen = tmp_path / "model", []
-    monkeypatch.setattr(folder_module.os, "fsync", lambda _: seen.append(folder.exists()))
-    save_model(folder, {"x": torch.zeros(2)}, {})
-    assert seen == [False, False, False, True]
-
-
 def test_an_incomplete_model_folder_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere: no card\.json.* Run `dvc repro`"):
         load_model(tmp_path / "nowhere")
@@ -232,3 +226,16 @@ def test_an_incomplete_model_folder_is_refused_with_a_remedy(tmp_path):
 def test_the_card_is_readable_text(tmp_path):
     save_model(tmp_path / "model", {"x": torch.zeros(2)}, {"classes": 1})
     assert json.loads((tmp_path / "model" / CARD).read_text()) == {"classes": 1}
+
+
+@pytest.mark.parametrize("weights", [{"a": torch.tensor([float("nan")])}, {1: torch.zeros(1)}])
+def test_weights_that_are_not_finite_or_have_no_names_are_refused(tmp_path, weights):
+    torch.save(weights, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth: found a dict that maps no names to finite tensors"):
+        read_weights(tmp_path / "a.pth")
+
+
+def test_a_pickle_that_fails_in_any_way_is_refused(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"\x80\x02]q\x00(K\x01a.")
+    with pytest.raises(ValueError, match=r"a\.pth: torch cannot read it"):
+        read_weights(tmp_path / "a.pth")

@@ -1,0 +1,101 @@
+"""Detections of other detectors: MOTChallenge text, NumPy arrays or Parquet tables, all as `Detections`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from jaxtyping import Float
+
+from pipeline import boxes, tables
+from pipeline.data.motchallenge import Detections, read_detections
+
+_BY_CORNERS = ("sequence", "frame", "x1", "y1", "x2", "y2", "score")
+_SUFFIXES = (".txt", ".npy", ".parquet")
+
+
+def read_given(source: Path) -> Mapping[str, Detections]:
+    """The detections of each sequence in a folder or file, frames numbered over the whole sequence from 1.
+
+    `<sequence>.txt` is MOTChallenge text; `<sequence>.npy` holds rows of frame, x, y, width, height, score; a Parquet
+    table, of one or of all sequences, the columns sequence, frame, x1, y1, x2, y2, score (others are not read). Boxes
+    are in pixels of the original image.
+
+    Raises:
+        ValueError: there is no such file, a sequence comes from two, or rows are wrong; file and row are named.
+    """
+    files = sorted(p for p in source.iterdir() if p.suffix in _SUFFIXES) if source.is_dir() else [source]
+    if not files:
+        raise ValueError(f"{source}: no file ending in {', '.join(_SUFFIXES)}, expected detections. Correct the path.")
+    found: dict[str, Detections] = {}
+    for path in files:
+        for name, rows in _of_file(path).items():
+            if name in found:
+                raise ValueError(f"{path}: has {name}, which another file has too, expected it once. Remove one.")
+            found[name] = rows
+    return found
+
+
+def _of_file(path: Path) -> Mapping[str, Detections]:
+    if path.suffix == ".parquet":
+        return _of_table(path)
+    if path.suffix == ".npy":
+        return {path.stem: _of_array(path)}
+    return {path.stem: read_detections(path)}
+
+
+def _of_array(path: Path) -> Detections:
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: {error}; expected an array as numpy.save writes it. Save it again.") from error
+    if rows.ndim != 2 or rows.shape[1] != 6 or rows.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path}: {rows.dtype} of shape {rows.shape}, expected numbers (rows, 6): frame x y width height score. "
+            "Save it again."
+        )
+    rows = rows.astype(np.float64)
+    return _checked(path, rows[:, 0], boxes.from_xywh(rows[:, 1:5]), rows[:, 5])
+
+
+def _of_table(path: Path) -> Mapping[str, Detections]:
+    table = tables.read_any(path)
+    if missing := [name for name in _BY_CORNERS if name not in table.column_names]:
+        raise ValueError(
+            f"{path}: columns are {table.column_names}, expected also {missing}. Write them, boxes in pixels."
+        )
+    nulls = [name for name in _BY_CORNERS if table[name].null_count]
+    if nulls:
+        raise ValueError(f"{path}: nulls in {nulls}, expected none. Leave such rows out.")
+    if "split" in table.column_names and pc.count_distinct(table["split"]).as_py() > 1:
+        raise ValueError(f"{path}: rows of several splits, expected frames of whole sequences. Write one file a split.")
+    result = {}
+    for name in sorted(table["sequence"].unique().to_pylist()):
+        part = table.filter(pc.equal(table["sequence"], name))
+        numbers = tables.columns(part, "frame", "score")
+        result[name] = _checked(path, numbers[:, 0], tables.boxes(part), numbers[:, 1], sequence=f" of {name}")
+    return result
+
+
+def _checked(
+    path: Path,
+    frames: Float[np.ndarray, " rows"],
+    corners: Float[np.ndarray, "rows 4"],
+    scores: Float[np.ndarray, " rows"],
+    *,
+    sequence: str = "",
+) -> Detections:
+    """The rows in order of frames, once they keep the rules that text files must keep."""
+    rules = {
+        "whole frames counted from 1": (frames >= 1) & (frames == np.floor(frames)),
+        "finite boxes": np.isfinite(corners).all(axis=1),
+        "boxes without negative sides": (corners[:, 2:] >= corners[:, :2]).all(axis=1),
+        "scores from 0 to 1": (scores >= 0) & (scores <= 1),
+    }
+    for expectation, keeps in rules.items():
+        if not keeps.all():
+            row = int(np.argmin(keeps))
+            values = [float(frames[row]), *map(float, corners[row]), float(scores[row])]
+            raise ValueError(f"{path}: row {row}{sequence} is {values}, expected {expectation}. Mend what wrote it.")
+    order = np.argsort(frames, kind="stable")
+    return Detections(frames[order].astype(np.int64), corners[order], scores[order])
