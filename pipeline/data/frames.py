@@ -65,10 +65,12 @@ def network_input(image: Image, convention: InputConvention) -> Float32[np.ndarr
     if convention == "yolox011":
         return _planes(image)
     if convention == "bytetrack":
-        planes = _planes(image[..., ::-1])
-        planes /= 255
-        planes -= IMAGENET_MEAN[:, None, None]
-        planes /= IMAGENET_DEVIATION[:, None, None]
+        # A byte has 256 values: looking them up takes a third of the time of computing them.
+        values = np.arange(256, dtype=np.float32) / np.float32(255)
+        tables = (values - IMAGENET_MEAN[:, None]) / IMAGENET_DEVIATION[:, None]
+        planes = np.empty((3, *image.shape[:2]), dtype=np.float32)
+        for channel, table, plane in zip(cv2.split(image)[::-1], tables, planes, strict=True):
+            cv2.LUT(channel, table, dst=plane)
         return planes
     raise ValueError(
         f"input_convention: found {convention!r}, expected 'bytetrack' or 'yolox011'. "

@@ -45,7 +45,7 @@ def detection_loss(
     strides: Sequence[int],
     use_l1: bool,
     assignment: Rule,
-    foreground_total: Callable[[Tensor], Tensor] | None = None,
+    divisor: Callable[[Tensor], Tensor] | None = None,
 ) -> DetectionLoss:
     """Loss of raw predictions against the objects of each image.
 
@@ -53,10 +53,9 @@ def detection_loss(
     cell's box is centre (xy + cell) * stride, size exp(wh) * stride. `labels` are class cx cy w h in pixels
     of the network's input; rows without width are padding. Computed in float32 whatever the maps are.
 
-    `foreground_total` turns this process's number of foreground anchors, a scalar tensor, into that of all
-    processes. As DDP averages gradients, the caller then multiplies `total` by the number of processes, and a
-    step equals the one that a single process takes on the whole batch. Without it each process divides by its
-    own number, as the original.
+    `divisor` turns the number of foreground anchors, a scalar tensor, into what the sums are divided by. With the
+    mean over all processes a step of theirs, whose gradients DDP averages, equals the one that a single process
+    takes on the whole batch. Without it each process divides by its own number, as the original.
     """
     predictions = torch.cat([level.float().flatten(2) for level in levels], dim=2).transpose(1, 2)
     grid = _grid(levels, strides)
@@ -65,8 +64,8 @@ def detection_loss(
     found = _assign_each(predictions.detach(), decoded.detach(), targets, grid, assignment)
     count = predictions.new_tensor(sum(len(image.anchors) for image in found))
     sums = _sums(predictions, decoded, targets, found, grid)
-    divisor = (count if foreground_total is None else foreground_total(count)).clamp(min=1)
-    overlap, objectness, category, l1 = (part / divisor for part in sums)
+    foregrounds = count.clamp(min=1) if divisor is None else divisor(count)
+    overlap, objectness, category, l1 = (part / foregrounds for part in sums)
     l1 = l1 if use_l1 else torch.zeros_like(l1)
     return DetectionLoss(
         total=overlap + objectness + category + l1,

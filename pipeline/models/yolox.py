@@ -7,7 +7,7 @@ losses live in `pipeline.losses`.
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -26,6 +26,8 @@ Raw = Float[Tensor, "batch outputs _rows _columns"]
 LEVEL_STRIDES: Mapping[Level, int] = {
     "dark2": 4, "dark3": 8, "dark4": 16, "dark5": 32, "pan3": 8, "pan4": 16, "pan5": 32
 }  # fmt: skip
+
+_FRESH_LENGTH = 3**-0.5  # of a filter as torch's convolutions start: uniform up to 1 / sqrt(inputs)
 
 
 def level_channels(level: Level, size: Size) -> int:
@@ -182,6 +184,58 @@ class YOLOX(nn.Module):
                 block.conv = fuse_conv_bn_eval(block.conv, block.bn)
                 block.bn = nn.Identity()  # type: ignore[assignment]
         return model
+
+
+def is_folded(model: YOLOX) -> bool:
+    """Whether BatchNorm's statistics are in the convolutions and its own say nothing, as in exported weights."""
+    means = (value for name, value in model.state_dict().items() if name.endswith(".running_mean"))
+    return not any(bool(mean.any()) for mean in means)
+
+
+@torch.inference_mode()
+def unfold(model: YOLOX, batches: Iterable[Images]) -> None:
+    """Give folded weights BatchNorm statistics again, those of some images; predictions stay what they are.
+
+    Folded weights predict well but cannot be trained as they are: BatchNorm, in training, would normalise maps that
+    were made without it, and the first steps would undo what the network knows. The images are to be training images,
+    as network input on the model's device.
+
+    Choice: filters get the length of fresh ones. Before a BatchNorm their length means nothing to the prediction, but
+    it sets how far a step of a given rate turns them.
+    """
+    was_training, blocks = model.training, [block for block in model.modules() if isinstance(block, Conv)]
+    sums: dict[Conv, list[Tensor]] = {block: [] for block in blocks}
+
+    def note(block: Conv, maps: Tensor) -> None:
+        wide = maps.double()
+        sums[block].append(torch.stack((wide.mean(dim=(0, 2, 3)), wide.square().mean(dim=(0, 2, 3)))))
+
+    hooks = [block.bn.register_forward_pre_hook(lambda _, maps, block=block: note(block, maps[0])) for block in blocks]
+    model.eval()
+    for images in batches:
+        model.raw(images)
+    for hook in hooks:
+        hook.remove()
+    for block in blocks:
+        mean, square = torch.stack(sums[block]).mean(dim=0)
+        _set_statistics(block, mean.float(), (square - mean.square()).clamp(min=0).float())
+    model.train(was_training)
+
+
+def _set_statistics(block: Conv, mean: Float[Tensor, " outputs"], variance: Float[Tensor, " outputs"]) -> None:
+    """Let a block's BatchNorm hold the statistics of its input without changing what the block gives."""
+    bn = block.bn
+    assert bn.running_mean is not None  # only a BatchNorm without statistics has none
+    assert bn.running_var is not None
+    gain = bn.weight / (bn.running_var + bn.eps).sqrt()
+    offset = bn.bias - gain * bn.running_mean
+    length = block.conv.weight.flatten(1).norm(dim=1)
+    factor = torch.where(length > 0, _FRESH_LENGTH / length, 1.0)
+    block.conv.weight.mul_(factor[:, None, None, None])
+    bn.running_mean.copy_(factor * mean)
+    bn.running_var.copy_(factor.square() * variance)
+    bn.bias.copy_(offset + gain * mean)
+    bn.weight.copy_(gain * (bn.running_var + bn.eps).sqrt() / factor)
 
 
 def flatten(levels: Sequence[Raw]) -> Float[Tensor, "batch anchors outputs"]:

@@ -1,8 +1,9 @@
 """Train YOLOX as ByteTrack does (section 4.1: "consistent with ByteTrack"), restartable after any epoch."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,18 +19,22 @@ from pipeline import tables
 from pipeline.data import frames
 from pipeline.data.augmentation import Augmentation, Sample, augment, to_labels
 from pipeline.data.frames import InputConvention
-from pipeline.data.prefetch import prefetched
+from pipeline.data.prefetch import prefetched_map
 from pipeline.losses.detection import DetectionLoss, detection_loss
 from pipeline.models.checkpoint import load_checkpoint
 from pipeline.models.darknet import Size
 from pipeline.models.folder import save_model
-from pipeline.models.yolox import YOLOX
+from pipeline.models.yolox import YOLOX, is_folded, unfold
 from pipeline.training import checkpoint
 from pipeline.training.ema import Ema
 from pipeline.training.schedule import yolox_warm_cosine
 from pipeline.training.worker import Worker, refuse_uneven
 
 _RESIZE_EVERY = 10  # steps between sizes, yolox/core/trainer.py of ifzhang/ByteTrack@d1bf019
+# A thread makes about seven mosaics of 1080p frames a second (benchmarks/detector.py), a GPU takes dozens. Where the
+# CPU trains as well, one thread keeps up.
+_THREADS = {"cuda": 8}
+_STATISTICS_IMAGES = 128  # from which BatchNorm's statistics are taken, where initial weights have none
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,14 @@ def train_detector(
 
     Called again after a kill, it goes on after the last finished epoch and ends with the same weights. The result
     holds the EMA weights, which are what ByteTrack evaluates. `initial` may be a COCO checkpoint: layers for other
-    classes are left as built.
+    classes are left as built. If its BatchNorms were folded away, they get the training images' statistics first.
+
+    Deviation: the weights of the last epoch are kept. The original evaluates during training and keeps those with the
+    best AP50; on the halves that are scored here this would choose the detector by the data that judges it.
 
     Raises:
-        ValueError: the workers cannot share a batch, fewer images than a batch, an unreadable image, or a loss that is
-            not finite (the step is named); nothing that was finished is overwritten.
+        ValueError: the workers cannot share a batch, fewer images than a batch, an unreadable image, or a loss or
+            gradient that is not finite (the step is named); nothing that was finished is overwritten.
     """
     refuse_uneven(settings.batch, worker.world, what="detector.batch")
     steps = len(images.paths) // settings.batch
@@ -121,12 +129,15 @@ def train_detector(
     torch.manual_seed(settings.seed)
     model = YOLOX.build(settings.size)
     model.to(worker.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = checkpoint.latest(folder)
     if initial is not None:
         load_checkpoint(model, initial, strict=False)
+        if state is None and is_folded(model):
+            unfold(model, _plain_images(worker, images, settings))
     optimizer = _optimizer(model, settings)
     ema = Ema(model, decay=settings.ema_decay)
     curve: list[dict[str, float]] = []
-    if (state := checkpoint.latest(folder)) is not None:
+    if state is not None:
         tensors, card = state
         model.load_state_dict(tensors["model"])
         checkpoint.restore_optimizer(optimizer, tensors.get("optimizer", {}))
@@ -184,16 +195,11 @@ def _epoch(run: _Run, epoch: int) -> dict[str, float]:
         _freeze_statistics(run.model)
     plain = epoch >= settings.epochs - settings.plain_epochs
     sums: dict[str, Tensor] = {}
-    batches = _batches(worker, run.images, settings, epoch, run.steps, plain=plain)
-    for step, (pixels, labels) in enumerate(prefetched(batches)):
+    batches = training_batches(worker, run.images, settings, epoch, plain=plain)
+    for step, (pixels, labels) in enumerate(batches):
         rate = _rate(settings, epoch * run.steps + step, run.steps)
         loss = _loss(run, pixels, labels, use_l1=plain)
-        if not math.isfinite(loss.total.item()):
-            raise ValueError(
-                f"detector: loss {loss.total.item()} in epoch {epoch + 1}, step {step + 1}, expected a finite number. "
-                f"Lower detector.rate_per_image ({settings.rate_per_image:g}); finished epochs are kept."
-            )
-        _step(run, loss.total, rate)
+        _step(run, loss.total, rate, where=f"epoch {epoch + 1}, step {step + 1}")
         for name, value in vars(loss).items():
             sums[name] = sums.get(name, 0) + value.detach()
     means = {name: float(worker.total(value).item()) / worker.world / run.steps for name, value in sums.items()}
@@ -211,15 +217,23 @@ def _loss(run: _Run, pixels: Tensor, labels: Tensor, *, use_l1: bool) -> Detecti
         strides=run.model.strides,
         use_l1=use_l1,
         assignment=run.settings.assignment,
-        foreground_total=(lambda n: worker.total(n) / worker.world) if run.settings.sum_foregrounds else None,
+        # Gradients are averaged over the workers, so each divides by its share of all foreground anchors.
+        divisor=(lambda n: worker.total(n).clamp(min=1) / worker.world) if run.settings.sum_foregrounds else None,
     )
 
 
-def _step(run: _Run, loss: Tensor, rate: float) -> None:
+def _step(run: _Run, loss: Tensor, rate: float, *, where: str) -> None:
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    # After backward, so that all workers stop at once: their averaged gradients are the same.
+    norm = nn.utils.get_total_norm([p.grad for p in run.model.parameters() if p.grad is not None])
+    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+        raise ValueError(
+            f"detector: loss {loss.item()}, its gradient's norm {norm.item()} in {where}, expected finite numbers. "
+            f"Lower detector.rate_per_image ({run.settings.rate_per_image:g}); finished epochs are kept."
+        )
     run.optimizer.step()
     run.ema.update(run.model)
 
@@ -236,30 +250,42 @@ def _rate(settings: DetectorTraining, step: int, steps: int) -> float:
     )
 
 
-def _batches(
-    worker: Worker, images: TrainingImages, settings: DetectorTraining, epoch: int, steps: int, *, plain: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's share of each step: every sample depends on (seed, epoch, its place) only, not on the workers."""
-    order = np.random.default_rng([settings.seed, epoch]).permutation(len(images.paths))
+def training_batches(
+    worker: Worker, images: TrainingImages, settings: DetectorTraining, epoch: int, *, plain: bool
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """This rank's share of each step of an epoch: network input and labels, made ahead in threads.
+
+    Every sample depends on (seed, epoch, its place in the epoch) only, neither on the workers nor on the threads.
+    `plain` leaves out mosaic, mixup and affine.
+    """
     augmentation = settings.augmentation
     if plain:
         augmentation = dataclasses.replace(augmentation, mosaic_probability=0.0, affine_probability=0.0)
-    for step in range(steps):
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(images.paths))
+    steps = len(images.paths) // settings.batch
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
         size = _size(settings, epoch * steps + step)
         pixels, labels = [], []
         for place in range(step * settings.batch + worker.rank, (step + 1) * settings.batch, worker.world):
             rng = np.random.default_rng([settings.seed, epoch, place])
-            sample = augment(
-                int(order[place]),
-                load=images.load,
-                count=len(images.paths),
-                size=size,
-                settings=augmentation,
-                rng=rng,
-            )
+            index, count = int(order[place]), len(images.paths)
+            sample = augment(index, load=images.load, count=count, size=size, settings=augmentation, rng=rng)
             pixels.append(torch.from_numpy(frames.network_input(sample.image, settings.convention)))
             labels.append(torch.from_numpy(to_labels(sample, settings.max_objects)))
-        yield torch.stack(pixels), torch.stack(labels)
+        return torch.stack(pixels), torch.stack(labels)
+
+    threads = _THREADS.get(worker.device.type, 1)
+    yield from prefetched_map(batch, range(steps), threads=threads, ahead=threads + 1)
+
+
+def _plain_images(worker: Worker, images: TrainingImages, settings: DetectorTraining) -> Iterator[Tensor]:
+    """Batches of training images without mosaic, the same on every worker."""
+    alone = Worker(device=worker.device)
+    batches = training_batches(alone, images, settings, 0, plain=True)
+    for pixels, _ in itertools.islice(batches, -(-_STATISTICS_IMAGES // settings.batch)):
+        yield pixels.to(worker.device, memory_format=torch.channels_last)
+    batches.close()
 
 
 def _size(settings: DetectorTraining, step: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -225,6 +226,19 @@ def varied(seed: int, samples: list[Sample], **changes) -> Sample:
 def test_one_seed_gives_one_sample_and_another_seed_another():
     assert equal(varied(7, crowd()), varied(7, crowd()))
     assert not np.array_equal(varied(7, crowd()).image, varied(8, crowd()).image)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, chances=st.tuples(*[st.sampled_from([0.0, 0.5, 1.0])] * 5))
+def test_a_sample_depends_on_the_images_and_the_generator_and_on_nothing_else(seed: int, chances: tuple[float, ...]):
+    names = ("mosaic", "mixup", "affine", "flip", "colour")
+    changes = {f"{name}_probability": chance for name, chance in zip(names, chances, strict=True)}
+    samples = crowd()
+    cv2.setRNGSeed(seed + 1)
+    first = varied(seed, samples, **changes)
+    cv2.setRNGSeed(seed + 2)
+    varied(seed + 1, samples, **changes)
+    assert equal(varied(seed, samples, **changes), first)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data import prefetch
-from pipeline.data.prefetch import prefetched
+from pipeline.data.prefetch import prefetched, prefetched_map
 
 
 def test_examples_of_the_docstrings_hold() -> None:
@@ -69,3 +69,38 @@ def test_a_reader_that_stops_early_leaves_no_thread_behind() -> None:
             break
     del item
     assert threading.active_count() == before
+
+
+@settings(deadline=None)
+@given(tasks=st.lists(st.integers(), max_size=12), threads=st.integers(1, 4), ahead=st.none() | st.integers(1, 6))
+def test_results_come_once_and_in_the_order_of_their_tasks(tasks: list[int], threads: int, ahead: int | None) -> None:
+    assert list(prefetched_map(lambda task: 2 * task, tasks, threads=threads, ahead=ahead)) == [2 * n for n in tasks]
+
+
+def test_several_tasks_are_worked_on_at_once_and_a_slow_one_holds_its_place() -> None:
+    others_done = threading.Semaphore(0)
+
+    def make(task: int) -> int:
+        if task == 0:
+            assert others_done.acquire(timeout=10), "task 1 is made beside task 0"
+        else:
+            others_done.release()
+        return task
+
+    assert list(prefetched_map(make, range(4), threads=2)) == [0, 1, 2, 3]
+
+
+def test_a_failed_task_raises_where_its_result_would_have_come() -> None:
+    stream = prefetched_map(lambda task: 6 // task, [3, 2, 0, 1], threads=2, ahead=4)
+    assert [next(stream), next(stream)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(stream)
+
+
+def test_whoever_stops_early_leaves_no_thread_and_no_task_behind() -> None:
+    before, made = threading.active_count(), []
+    stream = prefetched_map(made.append, range(100), threads=3)
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+    assert len(made) < 10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.samplers import deal, sequential, sgs, shuffle
+from pipeline.data.samplers import sequential, sgs, shuffle
 
 videos = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(0, 20), max_size=4)
 sizes = st.integers(1, 9)
@@ -80,7 +80,6 @@ def test_epochs_and_seeds_differ_and_repeat(sampler):
 def test_no_frame_gives_no_group(frames):
     assert sgs(frames, size=8, seed=0, epoch=0) == shuffle(frames, size=8, seed=0, epoch=0) == []
     assert sequential(frames, size=8) == []
-    assert deal([], rank=1, world=2) == []
 
 
 def test_a_video_of_one_frame_is_a_group_of_one():
@@ -95,18 +94,3 @@ def test_a_video_shorter_than_a_group_is_one_group():
 def test_groups_of_nothing_are_refused(sampler):
     with pytest.raises(ValueError, match="size of a group: 0, expected 1 or more"):
         sampler({"a": 3}, size=0, seed=0, epoch=0)
-
-
-@given(count=st.integers(0, 20), world=st.integers(1, 6))
-def test_workers_get_equal_shares_that_together_hold_every_group(count, world):
-    groups = sequential({"a": count}, size=1)
-    shares = [deal(groups, rank=rank, world=world) for rank in range(world)]
-    assert {len(share) for share in shares} == {-(-count // world)}
-    dealt = Counter(group for share in shares for group in share)
-    assert set(dealt) == set(groups)
-    assert sum(dealt.values()) - count < world
-
-
-def test_one_worker_gets_the_groups_as_they_are():
-    groups = sequential({"a": 9}, size=2)
-    assert deal(groups, rank=0, world=1) == groups

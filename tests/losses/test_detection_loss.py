@@ -92,19 +92,20 @@ def test_the_rules_of_assignment_differ():
     assert found["megvii"] != pytest.approx(found["bytetrack"], rel=1e-3)
 
 
-def test_a_batch_shared_by_two_processes_adds_up_to_the_batch_of_one():
+def test_a_batch_shared_by_two_processes_costs_on_average_what_it_costs_one():
     maps, labels = levels(), people()
     whole = loss(maps, labels)
     shares = [(tuple(level[i : i + 1] for level in maps), labels[i : i + 1]) for i in (0, 1)]
     counts = [loss(*share).foregrounds * (share[1][..., 3] > 0).sum() for share in shares]
-    found = [loss(*share, foreground_total=lambda count: sum(counts)) for share in shares]
-    assert sum(part.total.item() for part in found) == pytest.approx(whole.total.item(), rel=1e-5)
+    found = [loss(*share, divisor=lambda count: sum(counts) / 2) for share in shares]
+    assert sum(part.total.item() for part in found) / 2 == pytest.approx(whole.total.item(), rel=1e-5)
 
 
-def test_the_foreground_total_is_given_this_process_own_count():
+def test_the_divisor_is_made_of_this_process_own_count_and_taken_as_it_is():
     seen = []
-    loss(levels(), people(), foreground_total=lambda count: seen.append(count.item()) or count)
+    half = loss(levels(), people(), divisor=lambda count: seen.append(count.item()) or torch.tensor(0.5))
     assert seen == [pytest.approx(3 * loss(levels(), people()).foregrounds.item())]
+    assert half.total.item() == pytest.approx(loss(levels(), people()).total.item() * seen[0] / 0.5, rel=1e-5)
 
 
 def test_several_classes_are_told_apart():

@@ -1,5 +1,6 @@
 """The detector's shapes, names, initial state and decoding."""
 
+import copy
 import doctest
 import inspect
 
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.models import yolox
-from pipeline.models.yolox import LEVEL_STRIDES, SIZES, YOLOX, anchors, decode, flatten, level_channels
+from pipeline.models.yolox import (
+    LEVEL_STRIDES,
+    SIZES,
+    YOLOX,
+    anchors,
+    decode,
+    flatten,
+    is_folded,
+    level_channels,
+    unfold,
+)
 
 
 @pytest.fixture
@@ -142,6 +153,52 @@ def test_a_fused_copy_predicts_the_same_and_leaves_the_model_alone(micro):
     with torch.inference_mode():
         for found, expected in zip(fused.raw(images), micro.eval().raw(images), strict=True):
             assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.fixture
+def folded(micro) -> YOLOX:
+    """A network whose BatchNorms do nothing, as in weights that were exported for inference."""
+    for module in micro.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.running_var, 1 - module.eps)
+            nn.init.normal_(module.bias, std=0.3)
+    micro.backbone.backbone.stem.conv.conv.weight.data *= 0.01  # for images of 0 to 255
+    return micro
+
+
+def test_unfolded_weights_predict_the_same_and_have_statistics(folded):
+    images = 255 * torch.rand(4, 3, 64, 96)
+    before = folded.raw(images)
+    assert is_folded(folded)
+    unfold(folded, images.split(2))
+    assert not is_folded(folded)
+    assert not folded.training
+    for found, expected in zip(folded.raw(images), before, strict=True):
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_unfolded_weights_predict_nearly_the_same_in_training_and_folded_ones_do_not(folded):
+    images = 255 * torch.rand(8, 3, 64, 96)
+    expected = folded.raw(images)[0]
+    trained_as_it_is = copy.deepcopy(folded).train().raw(images)[0]
+    unfold(folded, [images])
+    unfolded = folded.train().raw(images)[0]
+    assert (unfolded - expected).abs().max() < 0.05 * (trained_as_it_is - expected).abs().max()
+
+
+def test_statistics_are_those_of_all_the_images_however_they_are_batched(folded):
+    images, other = 255 * torch.rand(8, 3, 64, 64), copy.deepcopy(folded)
+    unfold(folded, [images])
+    unfold(other, images.split(2))
+    for name, value in folded.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_filter_of_zeros_stays_one_and_nothing_becomes_infinite(folded):
+    folded.backbone.backbone.stem.conv.conv.weight.data[0] = 0
+    unfold(folded, [torch.rand(2, 3, 64, 64)])
+    assert not folded.backbone.backbone.stem.conv.conv.weight[0].any()
+    assert all(value.isfinite().all() for value in folded.state_dict().values())
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (70, 64)])
