@@ -46,18 +46,6 @@ def shuffle(frames: Mapping[str, int], *, size: int, seed: int, epoch: int) -> l
     return [tuple(mixed[start : start + size]) for start in range(0, len(mixed), size)]
 
 
-def deal(groups: list[Group], *, rank: int, world: int) -> list[Group]:
-    """The groups of worker `rank` of `world`: every world-th, as many for each worker.
-
-    Choice: what does not divide is filled up from the beginning, so that every group is used.
-
-    >>> deal([(("a", 0),), (("a", 1),), (("a", 2),)], rank=1, world=2)
-    [(('a', 1),), (('a', 0),)]
-    """
-    each = -(-len(groups) // world)
-    return [groups[(rank + world * turn) % len(groups)] for turn in range(each)]
-
-
 def _starts(length: int, size: int) -> list[int]:
     starts = list(range(0, length - size + 1, size))
     last = max(length - size, 0)

@@ -1,8 +1,9 @@
 """Trained Re-ID heads over stored features: the descriptors that retrieval and tracking compare."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,17 +64,22 @@ def embedding_jobs(
 
 def embed_stores(job: EmbeddingJob, out: Path, *, batch: int) -> None:
     """Write a model's embeddings of all targets of the stores, in their order, `batch` or more targets at a time."""
-    weights, card = load_model(job.model)
+    found = described(*load_model(job.model), job.stores, batch=batch)
+    tables.write(found, out, found.schema)
+
+
+def described(
+    weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], stores: Sequence[Store], *, batch: int
+) -> pa.Table:
+    """The embeddings of all targets of the stores (tables.embeddings_schema), by a head and its card."""
     head = ReIDHead(**card["head"])
     model = FineTrackReID(head, tuple(card["in_channels"]))
     model.load_state_dict(weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().to(device)
     schema = tables.embeddings_schema(head.dim)
-    parts = [
-        _embedding_rows(model, device, split, sequence, path, batch, schema) for split, sequence, path in job.stores
-    ]
-    tables.write(tables.concat(parts, schema), out, schema)
+    parts = [_embedding_rows(model, device, split, sequence, path, batch, schema) for split, sequence, path in stores]
+    return tables.concat(parts, schema)
 
 
 @torch.inference_mode()

@@ -21,10 +21,12 @@ class RB(nn.Module):
 
     Choice: the residual is 3x3 to a quarter of the channels and 3x3 back, ReLU after the sum, as in AlignSeg's block
     (speedinghzl/AlignSeg, alignseg.py:65-80); Tables 4 and 5 credit RB with most of FAFPN's gain, so it adds capacity.
+    Without `rectify` the sum is the output.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, *, rectify: bool = True) -> None:
         super().__init__()
+        self.rectify = rectify
         narrow = max(channels // 4, 1)
         self.unify = nn.Sequential(nn.Conv2d(in_channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.residual = nn.Sequential(
@@ -40,7 +42,8 @@ class RB(nn.Module):
     ) -> Float[Tensor, "targets channels height width"]:
         """Give maps of the block's channels and of the same size."""
         unified = self.unify(maps)
-        return F.relu(unified + self.residual(unified))
+        joined = unified + self.residual(unified)
+        return F.relu(joined) if self.rectify else joined
 
 
 class FAM(nn.Module):
@@ -89,8 +92,9 @@ class Sum(nn.Module):
 class Pyramid(nn.Module):
     """Laterals of one width, a top-down pass that merges them, two outputs: what FPN and FAFPN share.
 
-    `block(in_channels, channels)` makes each lateral and output, `merge()` each module that joins a fine map with a
-    coarse one. With no mask channels there is no mask output, so that no weight lies unused, and the mask map is empty.
+    `block(in_channels, channels)` makes each lateral and the mask output, `last` the output of F_reid, `merge()` each
+    module that joins a fine map with a coarse one. With no mask channels there is no mask output, so that no weight
+    lies unused, and the mask map is empty.
     """
 
     def __init__(
@@ -100,13 +104,14 @@ class Pyramid(nn.Module):
         mask_channels: int,
         *,
         block: Callable[[int, int], nn.Module],
+        last: Callable[[int, int], nn.Module],
         merge: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         self.laterals = nn.ModuleList([block(width, channels) for width in in_channels])
         self.merges = nn.ModuleList([merge() for _ in in_channels[1:]])
         self.mask = block(channels, mask_channels) if mask_channels else None
-        self.reid = block(channels, channels)
+        self.reid = last(channels, channels)
 
     def forward(
         self, levels: Levels
@@ -119,10 +124,25 @@ class Pyramid(nn.Module):
 
 
 class FAFPN(Pyramid):
-    """Flow Alignment FPN: RB for FPN's 1x1 convolutions, FAM for its sum (Fig. 3); `align=False` keeps the sum."""
+    """Flow Alignment FPN: RB for FPN's 1x1 convolutions, FAM for its sum (Fig. 3); `align=False` keeps the sum.
 
-    def __init__(self, in_channels: tuple[int, ...], channels: int, mask_channels: int, *, align: bool = True) -> None:
-        super().__init__(in_channels, channels, mask_channels, block=RB, merge=partial(FAM, channels) if align else Sum)
+    Choice: no ReLU after the sum of F_reid's RB, unless `rectify`. Means of what is nowhere negative all point the same
+    way, whatever mask weighs them: the parts become copies of each other, and there Eq. 6 has no gradient. FPN's
+    output, a convolution, has no ReLU either.
+    """
+
+    def __init__(
+        self,
+        in_channels: tuple[int, ...],
+        channels: int,
+        mask_channels: int,
+        *,
+        align: bool = True,
+        rectify: bool = False,
+    ) -> None:
+        merge = partial(FAM, channels) if align else Sum
+        last = partial(RB, rectify=rectify)
+        super().__init__(in_channels, channels, mask_channels, block=RB, last=last, merge=merge)
 
 
 class FPN(Pyramid):
@@ -133,7 +153,8 @@ class FPN(Pyramid):
     """
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, mask_channels: int) -> None:
-        super().__init__(in_channels, channels, mask_channels, block=partial(nn.Conv2d, kernel_size=1), merge=Sum)
+        block = partial(nn.Conv2d, kernel_size=1)
+        super().__init__(in_channels, channels, mask_channels, block=block, last=block, merge=Sum)
 
 
 def enlarge(

@@ -17,8 +17,8 @@ class ReIDHead:
     """Shape of the network: `neck` and `pool` choose the rows of Tables 4 and 5, the numbers are the paper's 4.1.
 
     `channels` is F_reid's width and `mask_per_head` one part's share of F_mask's, which is `parts` times as wide
-    (Choice: 256 and 32, the paper gives neither). `chunk` bounds the targets attended at a time, 0 means all; it
-    changes memory and time only.
+    (Choice: 256 and 32, the paper gives neither). `rectify` ends FAFPN's F_reid with ReLU. `chunk` bounds the targets
+    attended at a time, 0 means all; it changes memory and time only.
 
     Raises:
         ValueError: a size below 1, or a negative `chunk`.
@@ -31,12 +31,13 @@ class ReIDHead:
     parts: int = 6
     part_dim: int = 128
     global_dim: int = 256
+    rectify: bool = False
     chunk: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value, least = getattr(self, field.name), int(field.name != "chunk")
-            if isinstance(value, int) and value < least:
+            if type(value) is int and value < least:
                 raise ValueError(f"{field.name} is {value}, expected {least} or more. Correct the value.")
 
     @property
@@ -85,7 +86,8 @@ class FineTrackReID(nn.Module):
         if head.neck == "fpn":
             self.neck: nn.Module = FPN(in_channels, head.channels, mask_channels)
         else:
-            self.neck = FAFPN(in_channels, head.channels, mask_channels, align=head.neck == "fafpn")
+            align = head.neck == "fafpn"
+            self.neck = FAFPN(in_channels, head.channels, mask_channels, align=align, rectify=head.rectify)
         self.to_global = nn.Linear(head.channels, head.global_dim)
         if head.heads:
             self.mpmg = MPMG(head.parts, head.mask_per_head, head.chunk)

@@ -49,6 +49,7 @@ class ReIDTraining:
     parts: int
     part_dim: int
     global_dim: int
+    rectify: bool
     chunk: int
     loss: ReIDLossWeights
     epochs: int

@@ -145,3 +145,12 @@ def test_no_target_leaves_batch_statistics_finite():
 def test_a_missing_level_is_refused():
     with pytest.raises(ValueError, match="zip"):
         FPN((3, 4), 8, 6)(levels(2, [(8, 4)]))
+
+
+def test_f_reid_has_both_signs_unless_it_is_rectified():
+    torch.manual_seed(0)
+    levels = (torch.rand(2, 3, 8, 4), torch.rand(2, 4, 4, 2))
+    _, linear = FAFPN((3, 4), 8, 6)(levels)
+    _, rectified = FAFPN((3, 4), 8, 6, rectify=True)(levels)
+    assert linear.min() < 0
+    assert rectified.min() == 0

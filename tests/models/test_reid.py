@@ -159,7 +159,7 @@ def test_a_size_below_one_is_refused(field):
 def test_settings_are_read_from_params(tmp_path):
     text = (
         "toy: {reid: {neck: fpn, pool: gap, channels: 48, mask_per_head: 8, parts: 6, part_dim: 128,"
-        " global_dim: 256, chunk: -1}}"
+        " global_dim: 256, rectify: false, chunk: -1}}"
     )
     path = tmp_path / "params.yaml"
     path.write_text(text)

@@ -2,16 +2,23 @@
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from pipeline.data import store
+from pipeline.data import samplers, store
+from pipeline.data.frames import letterbox, network_input, read_image
 from pipeline.data.store import FrameFeatures, SequenceFeatures
-from pipeline.losses.reid import ReIDLossWeights
+from pipeline.inference.features import Features, level_shapes, sequence_features, target_features
+from pipeline.losses.reid import ReIDLossWeights, reid_loss
 from pipeline.models.folder import load_card, load_model
+from pipeline.models.reid import Classifiers, FineTrackReID
+from pipeline.models.yolox import YOLOX
 from pipeline.training.reid import (
     ReIDRun,
     ReIDTraining,
@@ -30,6 +37,7 @@ SETTINGS = ReIDTraining(
     parts=2,
     part_dim=8,
     global_dim=8,
+    rectify=False,
     chunk=0,
     loss=ReIDLossWeights(),
     epochs=3,
@@ -157,3 +165,142 @@ def test_a_train_split_without_people_is_refused(tmp_path):
     store.write(tmp_path / "empty.arrow", SHAPES, [nobody], half=True)
     with pytest.raises(ValueError, match="the train split has no identities"):
         train_reid(Worker(), run=a_run(tmp_path / "run"), stores={"empty": tmp_path / "empty.arrow"}, settings=SETTINGS)
+
+
+INPUT = (64, 96)
+ROI = Features(roi=(8, 4), precision="single")
+BOXES = np.array([[5.0, 5.0, 35.5, 60.0], [50.0, 8.0, 75.0, 80.25], [80.0, 2.0, 99.0, 50.0]])
+
+
+@pytest.fixture(scope="module")
+def detector() -> YOLOX:
+    torch.manual_seed(0)
+    return YOLOX(depth=0.33, width=0.125).eval()
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory) -> list[Path]:
+    """Nine pictures in which three people stay where they are."""
+    folder, rng = tmp_path_factory.mktemp("video"), np.random.default_rng(0)
+    still = rng.integers(0, 200, (8, 10, 3), dtype=np.uint8)
+    for number in range(9):
+        noisy = still + rng.integers(0, 50, still.shape, dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(noisy, (100, 85)))
+    return sorted(folder.iterdir())
+
+
+@torch.inference_mode()
+def seen(detector: YOLOX, path: Path) -> tuple[torch.Tensor, ...]:
+    """A frame's targets straight from the backbone, as a training without a store computes them."""
+    image, ratio = letterbox(read_image(path), INPUT)
+    planes = torch.from_numpy(network_input(image, "bytetrack"))[None].contiguous(memory_format=torch.channels_last)
+    boxes = torch.from_numpy((BOXES * ratio).astype(np.float32))
+    return target_features(detector, planes, boxes, torch.zeros(len(boxes), dtype=torch.int64), ROI)
+
+
+def losses_in_the_loop(detector: YOLOX, video: list[Path]) -> list[float]:
+    """The mean loss of each epoch where images are read and the backbone works in every step."""
+    torch.manual_seed(0)
+    head = SETTINGS.head(SETTINGS.variants["finetrack"])
+    shapes = level_shapes(detector, ROI)
+    model = FineTrackReID(head, tuple(shape[0] for shape in shapes))
+    classifiers = Classifiers(len(BOXES), head)
+    optimizer = torch.optim.Adam([*model.parameters(), *classifiers.parameters()], lr=SETTINGS.rate)
+    means = []
+    for epoch in range(SETTINGS.epochs):
+        optimizer.param_groups[0]["lr"] = SETTINGS.rate * (SETTINGS.rate_factor if epoch >= SETTINGS.milestone else 1)
+        losses = []
+        for group in samplers.sgs({"a": len(video)}, size=SETTINGS.group_size, seed=0, epoch=epoch):
+            levels = zip(*(seen(detector, video[index]) for _, index in group), strict=True)
+            embeddings = model(tuple(torch.cat(level) for level in levels))
+            people = torch.arange(len(BOXES)).repeat(len(group))
+            loss = reid_loss(embeddings, classifiers(embeddings), people, SETTINGS.loss).total
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        means.append(sum(losses) / len(losses))
+    return means
+
+
+def losses_from_a_store(detector: YOLOX, video: list[Path], folder: Path, *, half: bool) -> list[float]:
+    settings = dataclasses.replace(ROI, precision="half" if half else "single")
+    people = [np.arange(len(BOXES))] * len(video)
+    frames = sequence_features(
+        detector,
+        video,
+        [BOXES] * len(video),
+        people,
+        [one + 1 for one in people],
+        settings=settings,
+        input_size=INPUT,
+        convention="bytetrack",
+        device=torch.device("cpu"),
+    )
+    store.write(folder / "a.arrow", level_shapes(detector, settings), frames, half=half)
+    train_reid(Worker(), run=a_run(folder), stores={"a": folder / "a.arrow"}, settings=SETTINGS)
+    return [row["total"] for row in load_card(folder / "model")["curve"]]
+
+
+def test_a_single_precision_store_gives_the_losses_of_features_in_the_loop_to_the_bit(detector, video, tmp_path):
+    stored = losses_from_a_store(detector, video, tmp_path, half=False)
+    assert len(stored) == SETTINGS.epochs
+    assert stored == losses_in_the_loop(detector, video)
+
+
+def test_a_half_precision_store_gives_the_first_epochs_loss_of_features_in_the_loop_within_a_thousandth(
+    detector, video, tmp_path
+):
+    """Of later epochs the losses drift apart, as those of any two trainings that rounding tells apart."""
+    stored = losses_from_a_store(detector, video, tmp_path, half=True)
+    np.testing.assert_allclose(stored[0], losses_in_the_loop(detector, video)[0], rtol=1e-3)
+
+
+LARGE = ((160, 32, 16), (320, 16, 8), (640, 8, 4))  # dark2 to dark4 of YOLOX-x
+UNDER_A_LIMIT = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[3]), int(sys.argv[3])))  # memory of its own; no file pages
+sys.path.insert(0, sys.argv[4])
+import test_reid_training as test
+test.train_large(Path(sys.argv[1]), whole=sys.argv[2] == "whole")
+"""
+
+
+def train_large(folder: Path, *, whole: bool) -> None:
+    """Train an epoch from `large.arrow`, first bringing all of it into memory where `whole`."""
+    torch.set_num_threads(1)
+    video = SequenceFeatures(folder / "large.arrow")
+    kept = [np.array(video.frame(index).levels[0]) for index in range(video.frames if whole else 0)]
+    settings = dataclasses.replace(SETTINGS, epochs=1, group_size=8)
+    train_reid(Worker(), run=a_run(folder / "run"), stores={"large": folder / "large.arrow"}, settings=settings)
+    assert len(kept) == (video.frames if whole else 0)
+
+
+@pytest.mark.slow
+def test_a_store_of_gigabytes_is_trained_from_in_less_memory_than_it_has(tmp_path):
+    rng = np.random.default_rng(0)
+    people = np.arange(20)
+    noise = [rng.normal(size=(len(people), *shape)).astype(np.float16) for shape in LARGE]
+    frames = (FrameFeatures(number, people, people + 1, tuple(noise)) for number in range(1, 401))
+    store.write(tmp_path / "large.arrow", LARGE, frames, half=True)
+    size = (tmp_path / "large.arrow").stat().st_size
+    assert size > 2e9
+
+    def under_a_limit(how: str) -> int:
+        command = [
+            sys.executable,
+            "-c",
+            UNDER_A_LIMIT,
+            str(tmp_path),
+            how,
+            str(1_500_000_000),
+            str(Path(__file__).parent),
+        ]
+        return subprocess.run(command, capture_output=True, timeout=300, check=False).returncode
+
+    assert under_a_limit("whole") != 0  # the limit is one
+    assert not (tmp_path / "run" / "model").exists()
+    assert under_a_limit("mapped") == 0
+    assert (tmp_path / "run" / "model").exists()
+    (tmp_path / "large.arrow").unlink()
