@@ -48,11 +48,8 @@ def track_jobs(
     """
     tracked = [row for row in sequences.to_pylist() if row["split"] in splits]
     models = sorted(path.parent for path in embeddings.glob("*/*/detections.parquet"))
-    if models and settings.low_threshold < min_score:
-        raise ValueError(
-            f"track.low_threshold: {settings.low_threshold}, expected at least embed.min_score ({min_score}), "
-            "below which detections have no embedding. Change one of them."
-        )
+    if models:
+        refuse_undescribed(settings, min_score)
     rows: list[tuple[str, str, Path | None]] = [
         (str(model.relative_to(embeddings)), settings.kind, model / "detections.parquet") for model in models
     ]
@@ -66,6 +63,19 @@ def track_jobs(
             job = TrackJob(row["split"], row["sequence"], row["frames"], row["frame_rate"], kind, detections, described)
             jobs[f"{name}/{row['sequence']}.txt"] = (folder / key / f"{row['sequence']}.txt", job)
     return jobs
+
+
+def refuse_undescribed(settings: Tracking, min_score: float) -> None:
+    """Refuse to associate detections that no embedding describes.
+
+    Raises:
+        ValueError: an association threshold lies below the score from which detections have embeddings.
+    """
+    if settings.low_threshold < min_score:
+        raise ValueError(
+            f"track.low_threshold: {settings.low_threshold}, expected at least embed.min_score ({min_score}), "
+            "below which detections have no embedding. Change one of them."
+        )
 
 
 def track_to_file(job: TrackJob, out: Path, *, settings: Tracking) -> None:
@@ -82,7 +92,7 @@ def track_to_file(job: TrackJob, out: Path, *, settings: Tracking) -> None:
         frames,
         tables.boxes(detections),
         detections["score"].to_numpy(),
-        _aligned(pq.read_table(job.embeddings, filters=chosen), frames) if job.embeddings else None,
+        aligned(pq.read_table(job.embeddings, filters=chosen), frames) if job.embeddings else None,
         length=job.length,
         frame_rate=job.frame_rate,
         settings=settings,
@@ -91,7 +101,7 @@ def track_to_file(job: TrackJob, out: Path, *, settings: Tracking) -> None:
     write_results(out, Results(tracks.frames, tracks.identities, tracks.boxes, tracks.scores))
 
 
-def _aligned(table: pa.Table, frames: np.ndarray) -> np.ndarray:
+def aligned(table: pa.Table, frames: np.ndarray) -> np.ndarray:
     """An embedding for each detection; those that have none (scores below `embed.min_score`) get zeros."""
     values = tables.embeddings(table)
     starts = np.searchsorted(frames, table["frame"].to_numpy())

@@ -4,14 +4,20 @@
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+
+# Tracks multiplied at once: fewer make products too small to be fast, more take in pairs that are far apart.
+BLOCK = 24
 
 Pairs = Float[np.ndarray, "tracks detections"]
+Overlaps = Float[np.ndarray, "*tracks detections"]  # of all pairs, or of some in a row
 Scores = Float[np.ndarray, " detections"]
 Embeddings = Float[np.ndarray, "rows dim"]
+Near = tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
+Cosines = Float[np.ndarray, " pairs"]
 
 
-def location(overlap: Pairs, scores: Scores | None = None) -> Pairs:
+def location(overlap: Overlaps, scores: Scores | None = None) -> Overlaps:
     """1 - IoU (Eq. 10), or 1 - IoU x score where the detections' `scores` are given (ByteTrack's score fusion).
 
     >>> location(np.array([[0.8]]), np.array([0.5])).tolist()
@@ -20,35 +26,66 @@ def location(overlap: Pairs, scores: Scores | None = None) -> Pairs:
     return 1 - overlap if scores is None else 1 - overlap * scores
 
 
-def appearance(overlap: Pairs, cosine: Pairs, scores: Scores | None = None) -> Pairs:
+def appearance(overlap: Pairs, near: Near, cosine: Cosines, scores: Scores | None = None) -> Pairs:
     """The geometric mean of appearance and location distance, 1 where boxes do not overlap (Eqs. 9-12).
 
-    `cosine` is the paper's Similarity and 1 - `cosine` its d_feat. The paper writes "squaring" above Eq. 12, which
-    takes the square root. With `scores` the location distance is score-fused; the gate of Eq. 11 always asks the
-    overlap itself.
+    `near` are rows and columns of the pairs that overlap, `cosine` their Similarity in the paper's words and
+    1 - `cosine` its d_feat. The paper writes "squaring" above Eq. 12, which takes the square root. With `scores` the
+    location distance is score-fused; the gate of Eq. 11 always asks the overlap itself.
 
     Choice: a cosine that rounding lifts above 1 counts as 1, so that the root is real.
 
-    >>> appearance(np.array([[0.5, 0.0]]), np.array([[0.5, 1.0]])).tolist()
+    >>> overlap = np.array([[0.5, 0.0]])
+    >>> appearance(overlap, overlapping(overlap), np.array([0.5])).tolist()
     [[0.5, 1.0]]
     """
-    similarity = np.minimum(cosine, 1) * (overlap > 0)
-    return np.sqrt((1 - similarity) * location(overlap, scores))
+    cost = np.ones(overlap.shape)
+    distance = location(overlap[near], None if scores is None else scores[near[1]])
+    cost[near] = np.sqrt((1 - np.minimum(cosine, 1)) * distance)
+    return cost
+
+
+def overlapping(overlap: Pairs) -> Near:
+    """Rows and columns of the pairs that overlap at all."""
+    return np.divmod(np.flatnonzero(overlap > 0), max(overlap.shape[1], 1))
+
+
+def cosines(
+    tracks: Float[np.ndarray, "tracks dim"], detections: Float[np.ndarray, "detections dim"], near: Near
+) -> Cosines:
+    """The inner products of the pairs `near` (the Similarity of Eq. 9).
+
+    A matrix product of all with all is the fastest way to most of them, but a crowd has few neighbours among many:
+    blocks of tracks are multiplied with the detections from their first neighbour to their last. So rows should come in
+    order of their place in the image; any order gives the same products.
+    """
+    rows, columns = near
+    blocks = -(-len(tracks) // BLOCK)
+    first, end = np.full(blocks, len(detections)), np.zeros(blocks, dtype=np.intp)
+    np.minimum.at(first, rows // BLOCK, columns)
+    np.maximum.at(end, rows // BLOCK, columns + 1)
+    products = np.empty((len(tracks), len(detections)), dtype=tracks.dtype)
+    for block in range(blocks):
+        here, there = slice(block * BLOCK, (block + 1) * BLOCK), slice(first[block], end[block])
+        np.matmul(tracks[here], detections[there].T, out=products[here, there])
+    return products[near]
 
 
 def lengths(embeddings: Embeddings) -> Float[np.ndarray, " rows"]:
     """The Euclidean length of every row."""
-    return np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))
+    return np.sqrt(np.vecdot(embeddings, embeddings))
 
 
 def blend(previous: Embeddings, current: Embeddings, momentum: float) -> Embeddings:
     """The exponential moving average of unit embeddings, again of unit length (Eq. 8; `momentum` is lambda).
 
-    Two that cancel give zeros, which resemble nothing.
+    Two that cancel give zeros, which resemble nothing. Both arrays are overwritten, `previous` with the result: these
+    are the largest of a frame.
 
     Choice: of unit length before and after, as FairMOT@4aa6297 does, which the paper cites for Eq. 8.
     """
-    mixed = momentum * previous
-    mixed += (1 - momentum) * current
-    mixed *= 1 / np.maximum(lengths(mixed), np.finfo(mixed.dtype).tiny)[:, None]
-    return mixed
+    previous *= momentum
+    current *= 1 - momentum
+    previous += current
+    previous *= 1 / np.maximum(lengths(previous), np.finfo(previous.dtype).tiny)[:, None]
+    return previous

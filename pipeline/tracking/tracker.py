@@ -249,18 +249,30 @@ class Tracker:
         scores = found.scores[: found.high] if settings.is_first_fused else None
         if found.embeddings is None:
             return match(costs.location(overlap, scores), settings.first_match_threshold)
-        cosine = self._embeddings[pool] @ found.embeddings[: found.high].T
-        return match(costs.appearance(overlap, cosine, scores), settings.first_match_threshold)
+        high = slice(found.high)
+        distance = self._distance(overlap, pool, found.measurements[high], found.embeddings[high], scores)
+        return match(distance, settings.first_match_threshold)
 
     def _match_young(self, overlap: Overlap, young: Slots, found: Detections, picks: Picks) -> Matches:
         """Unconfirmed tracks with the high detections that are left."""
         settings = self.association
         if found.embeddings is not None and settings.appearance_unconfirmed:
             scores = found.scores[picks] if settings.is_first_fused else None
-            cosine = self._embeddings[young] @ found.embeddings[picks].T
-            return match(costs.appearance(overlap, cosine, scores), settings.first_match_threshold)
+            distance = self._distance(overlap, young, found.measurements[picks], found.embeddings[picks], scores)
+            return match(distance, settings.first_match_threshold)
         scores = found.scores[picks] if settings.is_unconfirmed_fused else None
         return match(costs.location(overlap, scores), settings.unconfirmed_match_threshold)
+
+    def _distance(
+        self, overlap: Overlap, slots: Slots, measurements: Boxes, embeddings: Embeddings, scores: Scores | None
+    ) -> Overlap:
+        """The paper's distance of tracks and detections; cosines are taken from left to right through the image."""
+        rows, columns = near = costs.overlapping(overlap)
+        tracks, track_rank = _ranked(self._table["motion"][slots, kalman.VALUE, kalman.X])
+        detections, rank = _ranked(measurements[:, kalman.X])
+        known = self._embeddings[slots[tracks]]
+        cosine = costs.cosines(known, embeddings[detections], (track_rank[rows], rank[columns]))
+        return costs.appearance(overlap, near, cosine, scores)
 
     def _sight(self, slots: Slots, found: Detections, picks: Picks) -> None:
         """Let every track of `slots` see its detection of `picks`."""
@@ -329,12 +341,14 @@ class Tracker:
         """Where a living and a lost track lie on each other, keep the one that was followed for longer."""
         if len(self._living) == 0 or len(self._lost) == 0:
             return
-        age = self._table["last"] - self._table["start"]
         overlap = self._overlap(self._living, kalman.corners(self._table["motion"][self._lost]))
-        is_same = costs.location(overlap) < self.association.duplicate_threshold
-        is_older = age[self._living][:, None] > age[self._lost][None, :]
-        self._living = self._living[~(is_same & ~is_older).any(axis=1)]
-        self._lost = self._lost[~(is_same & is_older).any(axis=0)]
+        living, lost = np.nonzero(costs.location(overlap) < self.association.duplicate_threshold)
+        if len(living) == 0:
+            return
+        age = self._table["last"] - self._table["start"]
+        is_older = age[self._living[living]] > age[self._lost[lost]]
+        self._living = np.delete(self._living, living[~is_older])
+        self._lost = np.delete(self._lost, lost[is_older])
 
     def _seen(self) -> Tracks:
         table = self._table
@@ -345,6 +359,14 @@ class Tracker:
             scores=table["score"][slots],
             rows=table["row"][slots],
         )
+
+
+def _ranked(values: Float[np.ndarray, " rows"]) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
+    """The rows in rising order of their values, and the place of each row in that order."""
+    order = np.argsort(values)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return order, rank
 
 
 def _expectation(name: str, value: object) -> tuple[str, bool]:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline import tables
+from pipeline.cluster import parallel
+from pipeline.cluster.session import Cluster, session
 from pipeline.data.motchallenge import read_results
-from pipeline.inference.tracks import TrackJob, _aligned, track_jobs, track_to_file
+from pipeline.inference.tracks import TrackJob, aligned, track_jobs, track_to_file
 from pipeline.tracking.sequence import Tracking, track_sequence
 
 SCHEMA = tables.embeddings_schema(2)
@@ -119,14 +122,14 @@ def test_thresholds_below_the_embeddings_are_refused(made: Path) -> None:
 
 def test_detections_without_embedding_get_zeros_and_others_their_own(tmp_path: Path) -> None:
     table = detections(tmp_path / "detections.parquet").slice(0, 18)
-    found = _aligned(embeddings(tmp_path / "e.parquet", table), table["frame"].to_numpy())
+    found = aligned(embeddings(tmp_path / "e.parquet", table), table["frame"].to_numpy())
     assert found.dtype == np.float32
     assert found.tolist() == [[0, 0], [1, 0], [0, 1]] * 6
 
 
 def test_no_embeddings_at_all_are_zeros_of_their_width() -> None:
-    assert _aligned(tables.empty(SCHEMA), np.array([1, 1, 4])).tolist() == [[0, 0]] * 3
-    assert _aligned(tables.empty(SCHEMA), np.zeros(0, np.int32)).shape == (0, 2)
+    assert aligned(tables.empty(SCHEMA), np.array([1, 1, 4])).tolist() == [[0, 0]] * 3
+    assert aligned(tables.empty(SCHEMA), np.zeros(0, np.int32)).shape == (0, 2)
 
 
 @pytest.mark.parametrize("name", ["mpmg/seed0/a.txt", "mpmg/seed0/b.txt", "bytetrack/seed0/a.txt", "sort/seed0/b.txt"])
@@ -137,7 +140,7 @@ def test_a_job_writes_what_the_tracker_says_of_its_sequence(made: Path, name: st
     described = None
     if job.embeddings:
         part = tables.groups(tables.read(job.embeddings, SCHEMA), "sequence")[(job.sequence,)]
-        described = _aligned(part, table["frame"].to_numpy())
+        described = aligned(part, table["frame"].to_numpy())
     expected = track_sequence(
         job.sequence,
         table["frame"].to_numpy(),
@@ -170,3 +173,18 @@ def test_jobs_give_the_same_files_in_any_order(made: Path) -> None:
             track_to_file(found[name][1], made / "out" / name, settings=SETTINGS)
         written.append({name: (made / "out" / name).read_bytes() for name in found})
     assert written[0] == written[1]
+
+
+@pytest.mark.slow
+def test_files_do_not_depend_on_the_number_of_workers(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = jobs(made)
+    written = {}
+    with session(Cluster(address=None, workers=2, cpus_per_worker=1.0, gpus_per_worker=0.0)):
+        for workers in (0, 1, 2):
+            cluster = Cluster(address=None, workers=workers, cpus_per_worker=2.0 / max(workers, 1), gpus_per_worker=0.0)
+            monkeypatch.setattr(parallel, "settings", lambda cluster=cluster: cluster)
+            targets = {made / str(workers) / name: job for name, (_, job) in found.items()}
+            parallel.make_missing(partial(track_to_file, settings=SETTINGS), targets, what="track")
+            written[workers] = [path.read_bytes() for path in targets]
+    assert written[0] == written[1] == written[2]
+    assert all(written[0])

@@ -12,7 +12,9 @@ share = st.floats(0, 1)
 
 def appearance(overlap: float, cosine: float, score: float | None = None) -> float:
     scores = None if score is None else np.array([score])
-    return float(costs.appearance(np.array([[overlap]]), np.array([[cosine]]), scores)[0, 0])
+    overlaps = np.array([[overlap]])
+    near = costs.overlapping(overlaps)
+    return float(costs.appearance(overlaps, near, np.full(len(near[0]), cosine), scores)[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,29 @@ def test_a_score_raises_the_cost_of_location(overlap: float, score: float) -> No
     assert fused[0, 0] >= plain[0, 0]
 
 
+@pytest.mark.parametrize(("tracks", "detections"), [(0, 0), (0, 3), (3, 0), (1, 1), (2, 5), (60, 50)])
+def test_overlapping_pairs_are_those_above_zero(tracks: int, detections: int) -> None:
+    overlap = np.maximum(np.random.default_rng(7).uniform(-1, 1, (tracks, detections)), 0)
+    rows, columns = costs.overlapping(overlap)
+    assert np.stack([rows, columns], axis=1).tolist() == np.argwhere(overlap > 0).tolist()
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    tracks=st.integers(0, 3 * costs.BLOCK),
+    detections=st.integers(0, 40),
+    share_near=st.sampled_from([0.0, 0.02, 1.0]),
+)
+def test_cosines_of_near_pairs_are_those_of_all_pairs(
+    seed: int, tracks: int, detections: int, share_near: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = (rng.normal(size=(count, 8)) for count in (tracks, detections))
+    near = costs.overlapping((rng.random((tracks, detections)) < share_near).astype(float))
+    np.testing.assert_allclose(costs.cosines(first, second, near), (first @ second.T)[near], atol=1e-12)
+
+
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), momentum=share)
 def test_a_blend_is_equation_8_at_unit_length(seed: int, momentum: float) -> None:
@@ -75,7 +100,9 @@ def test_a_blend_is_equation_8_at_unit_length(seed: int, momentum: float) -> Non
     previous, current = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
     expected = momentum * previous + (1 - momentum) * current
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(costs.blend(previous, current, momentum), expected, atol=1e-9)
+    found = costs.blend(previous, current, momentum)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert found is previous
 
 
 def test_embeddings_that_cancel_blend_to_zeros() -> None:
