@@ -1,7 +1,7 @@
 """Join the scores of all experiments into tables, figures and one page.
 
 Reads   runs   runs/<experiment>/scores/ of each experiment listed   (pipeline.evaluation.schemas)
-Writes  out    the joined tables, published.parquet, metrics.json, index.html
+Writes  out    the joined tables, published.parquet, metrics.json, plots/*.svg, index.html
 Params  experiments
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline import params
 from pipeline.entry import run
 from pipeline.reports.page import write_page
+from pipeline.reports.plots import write_plots
 from pipeline.reports.tables import join_scores, write_tables
 
 
@@ -20,6 +21,7 @@ def main(runs: Path, out: Path) -> None:
     scores = join_scores(runs, experiments)
 
     write_tables(scores, out)
+    write_plots(scores, experiments, out)
     write_page(scores, runs, experiments, out)
 
 

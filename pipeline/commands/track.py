@@ -5,7 +5,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from pipeline import params
 from pipeline.commands import settings
 from pipeline.commands.rows import written_rows
 from pipeline.inference.detect import Postprocess
-from pipeline.inference.online import Seen, Watcher
+from pipeline.inference.online import Detector, Seen, Watcher
 from pipeline.inference.video import Clip, open_clip, written_video
 from pipeline.progress import meter
 from pipeline.reports.drawing import Trails, draw
@@ -31,9 +31,9 @@ _BASELINES = ("bytetrack", "sort")
 
 @dataclass(frozen=True)
 class Models:
-    """Model folders and the settings that they come with."""
+    """A detector, the folder of a Re-ID head, and the settings that they come with."""
 
-    detector: Path
+    detector: Detector
     reid: Path | None
     postprocess: Postprocess
     tracking: Tracking
@@ -48,6 +48,9 @@ def run(
     seed: int | None,
     detector: Path | None,
     reid: Path | None,
+    size: str | None,
+    convention: str | None,
+    input_size: Sequence[int] | None,
     render: bool,
     **options: Any,
 ) -> int:
@@ -60,12 +63,17 @@ def run(
     """
     if (run is None) == (detector is None):
         raise ValueError("track: found both or neither of --run and --detector, expected one. Give one.")
-    if run is not None and reid is not None:
-        raise ValueError("track: found --reid with --run, expected it with --detector. Choose a --variant instead.")
+    beside: dict[str, object] = {"--reid": reid, "--size": size, "--convention": convention, "--input-size": input_size}
+    other, wanted = "--run", "--detector"
+    if run is None:
+        beside, other, wanted = {"--variant": variant, "--seed": seed}, wanted, other
+    for option in (option for option, value in beside.items() if value is not None):
+        raise ValueError(f"track: found {option} with {other}, expected it with {wanted}. Leave one out.")
     if run is not None:
         models = models_of_run(run, variant or "finetrack", seed or 0)
     elif detector is not None:
-        models = Models(detector, reid, Postprocess(), Tracking(kind="bytetrack" if reid is None else "finetrack"))
+        opened = open_detector(detector, size=size, convention=convention, input_size=input_size)
+        models = Models(opened, reid, Postprocess(), Tracking(kind="bytetrack" if reid is None else "finetrack"))
     chosen = settings.tracking(models.tracking, **options)
     _refuse_offline(chosen, models)
     clip = open_clip(source)
@@ -82,15 +90,39 @@ def models_of_run(run: Path, variant: str, seed: int) -> Models:
     path = run.parent.parent / params.PARAMS
     tracking = params.section(run.name, "track", Tracking, path=path)
     postprocess = params.section(run.name, "detect.postprocess", Postprocess, path=path)
+    detector = Detector.of_folder(run / "detector")
     if variant in _BASELINES:
-        return Models(run / "detector", None, postprocess, dataclasses.replace(tracking, kind=variant))
+        return Models(detector, None, postprocess, dataclasses.replace(tracking, kind=variant))
     reid = run / "reid" / variant / f"seed{seed}"
     if not reid.is_dir():
         known = [str(one.relative_to(run / "reid")) for one in sorted(run.glob("reid/*/seed*"))]
         raise ValueError(
             f"{reid}: no such folder, expected one of {[*known, *_BASELINES]}. Choose one, or `dvc repro`."
         )
-    return Models(run / "detector", reid, postprocess, tracking)
+    return Models(detector, reid, postprocess, tracking)
+
+
+def open_detector(path: Path, **given: Any) -> Detector:
+    """A model folder, or a checkpoint file with its `size`, `convention` and `input_size` (height, width).
+
+    Raises:
+        ValueError: a file came without one of them, a folder with one, or the path holds no detector.
+    """
+    options = [f"--{name.replace('_', '-')}" for name in given]
+    missing = [option for option, value in zip(options, given.values(), strict=True) if value is None]
+    if path.is_file() and missing:
+        raise ValueError(
+            f"{path}: found no {', '.join(missing)}, expected them with a checkpoint file, which does not say how its "
+            "input is made. Give those that it was trained with."
+        )
+    if path.is_file():
+        return Detector.of_checkpoint(path, **{**given, "input_size": tuple(given["input_size"])})
+    if len(missing) < len(options):
+        found = next(option for option in options if option not in missing)
+        raise ValueError(
+            f"{path}: found {found}, expected it with a checkpoint file only. Leave it out, or correct the path."
+        )
+    return Detector.of_folder(path)
 
 
 def _refuse_offline(chosen: Tracking, models: Models) -> None:
@@ -107,7 +139,8 @@ def _follow(clip: Clip, watcher: Watcher, chosen: Tracking, out: Path, *, is_ren
     with contextlib.ExitStack() as opened:
         interrupt = opened.enter_context(_noted_interrupt())  # first, so that it covers the closing of the files
         rows = opened.enter_context(written_rows(out, clip.name))
-        show = opened.enter_context(written_video(out / "tracks.mp4", clip)) if is_rendered else None
+        video = written_video(out / "tracks.mp4", size=clip.size, frame_rate=clip.frame_rate) if is_rendered else None
+        show = None if video is None else opened.enter_context(video)
         shown = opened.enter_context(meter(f"track {clip.name}", clip.frames))
         watching = opened.enter_context(contextlib.closing(watcher.watch(clip.read(), chosen.low_threshold)))
         for frame, seen in enumerate(watching, start=1):

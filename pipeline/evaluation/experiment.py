@@ -94,6 +94,14 @@ def prepared_ground_truth(
     return prepared
 
 
+def left_out(sequences: pa.Table, splits: tuple[str, ...]) -> list[str]:
+    """The sequences of the splits that cannot be scored, because they have no ground truth: `split sequence`."""
+    rows = sequences.to_pylist()
+    return [
+        f"{row['split']} {row['sequence']}" for row in rows if row["split"] in splits and not row["has_ground_truth"]
+    ]
+
+
 def tracking_rows(
     results: ResultsFolder, *, truth: Mapping[str, PreparedGroundTruth], evaluators: tuple[str, ...]
 ) -> list[Row]:

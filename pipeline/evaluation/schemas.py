@@ -89,6 +89,23 @@ CURVES = _schema(
         "y": (pa.float64(), "its mean over the epoch, or the precision in percent"),
     }
 )
+MOMENTS = _schema(
+    {
+        **_ROW,
+        "variant": (pa.string(), "which keeps the person's identity"),
+        "loser": (pa.string(), "variant that gives the person another identity meanwhile"),
+        "loser_seed": (pa.int64(), "its seed"),
+        "sequence": (pa.string(), "name of the sequence"),
+        "person": (pa.int64(), "annotated number of the person"),
+        "last": (pa.int64(), "last frame in which the loser gives the old identity, from 1"),
+        "first": (pa.int64(), "first frame in which it gives the new one"),
+        "before": (pa.int64(), "the loser's identity until then"),
+        "after": (pa.int64(), "the loser's identity from then on"),
+        "kept": (pa.int64(), "the identity that is kept"),
+        "span": (pa.int64(), "frames in which it is on the person, without another between"),
+        **_FINGERPRINT,
+    }
+)
 PROVENANCE = _schema(
     {
         **_FINGERPRINT,
@@ -109,4 +126,11 @@ PROVENANCE = _schema(
 )
 
 # Which column sets stand in which file; keys are file names in a scores folder and in reports/.
-SCHEMAS = {"tracking": TRACKING, "reid": REID, "detection": DETECTION, "curves": CURVES, "provenance": PROVENANCE}
+SCHEMAS = {
+    "tracking": TRACKING,
+    "reid": REID,
+    "detection": DETECTION,
+    "moments": MOMENTS,
+    "curves": CURVES,
+    "provenance": PROVENANCE,
+}

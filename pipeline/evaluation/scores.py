@@ -27,12 +27,13 @@ def write_scores(
 ) -> None:
     """Write every table of `SCHEMAS` into `folder`; rows get their experiment and fingerprint here.
 
-    `rows` are those of tracking and of retrieval; the latter have a protocol.
+    `rows` are those of tracking, of retrieval, which have a protocol, and of moments, which have a loser.
     """
     every = [row for some in rows for row in some]
     found = {
-        "tracking": [{**row, "overrides": overrides} for row in every if "protocol" not in row],
+        "tracking": [{**row, "overrides": overrides} for row in every if not {"protocol", "loser"} & row.keys()],
         "reid": [row for row in every if "protocol" in row],
+        "moments": [row for row in every if "loser" in row],
         "detection": [_detection_row(split, score) for split, score in detection.items()],
     }
     for row in itertools.chain.from_iterable(found.values()):

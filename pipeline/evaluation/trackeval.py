@@ -158,7 +158,7 @@ def _match(truth: PreparedGroundTruth, tracks: Results) -> dict[str, Any]:
         overlap = iou(truth.boxes[rows], tracks.boxes[columns])
         kept[columns] = ~_on_distractors(overlap, truth.distractors[rows])
         counted = truth.counted[rows]
-        overlaps.append(overlap[counted][:, kept[columns]])
+        overlaps.append(overlap[:, kept[columns]][counted])  # laid out, hence summed, as TrackEval has it
         labels.append(truth.labels[rows][counted])
     identities, found = np.unique(tracks.identities[kept], return_inverse=True)
     return {

@@ -9,15 +9,18 @@ import torch
 from jaxtyping import Bool, Float, Float64
 
 from pipeline import params
-from pipeline.data.frames import Image, letterbox, network_input
+from pipeline.data.frames import Image, InputConvention, letterbox, network_input
 from pipeline.data.prefetch import prefetched
 from pipeline.inference.detect import Postprocess, postprocess
 from pipeline.inference.features import Features, target_features
 from pipeline.inference.sequences import load_detector
+from pipeline.models.checkpoint import read_weights
+from pipeline.models.darknet import SIZES, Size
 from pipeline.models.folder import load_model
 from pipeline.models.reid import FineTrackReID, ReIDHead
-from pipeline.models.yolox import YOLOX
+from pipeline.models.yolox import YOLOX, level_channels, load_checkpoint
 
+PERSON = 0  # the class of people in COCO's order and of models of one class
 Input = Float[torch.Tensor, "1 3 input_height input_width"]
 
 
@@ -31,22 +34,62 @@ class Seen:
     embeddings: Float[np.ndarray, "boxes dim"] | None
 
 
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A detector with how its input is made: `input_size` is (height, width) in pixels."""
+
+    model: YOLOX
+    size: Size
+    convention: InputConvention
+    input_size: tuple[int, int]
+    person_class: int
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "Detector":
+        """A model folder, whose card says the rest.
+
+        Raises:
+            ValueError: the folder is not whole, or holds another model.
+        """
+        model, card = load_detector(folder)
+        return cls(model, card["size"], card["convention"], tuple(card["input_size"]), card["person_class"])
+
+    @classmethod
+    def of_checkpoint(
+        cls, path: Path, *, size: Size, convention: InputConvention, input_size: tuple[int, int]
+    ) -> "Detector":
+        """A checkpoint of ByteTrack, Megvii or this project; what the file does not say is given, never guessed.
+
+        Raises:
+            ValueError: the file holds no YOLOX of this size, or the input has sides that are no multiples of 32.
+        """
+        if size not in SIZES or any(side < 1 or side % 32 for side in input_size):
+            raise ValueError(
+                f"{path}: size {size!r} with input {input_size}, expected one of {list(SIZES)} with height and width "
+                "in multiples of 32. Take those that it was trained with."
+            )
+        classes = len(read_weights(path).get("head.cls_preds.0.bias", [PERSON]))
+        model = YOLOX.build(size, classes)
+        load_checkpoint(model, path)
+        return cls(model.eval(), size, convention, input_size, PERSON)
+
+
 class Watcher:
     """A detector and, where there is one, the Re-ID head trained on its features; both frozen, on one device."""
 
-    def __init__(self, detector: Path, reid: Path | None, settings: Postprocess) -> None:
-        """Load model folders.
+    def __init__(self, detector: Detector, reid: Path | None, settings: Postprocess) -> None:
+        """Take a detector, and a Re-ID head from its model folder.
 
         Raises:
-            ValueError: a folder is not whole, holds another model, or the head is for other features.
+            ValueError: the head's folder is not whole, holds another model, or the head is for other features.
         """
-        model, card = load_detector(detector)
         self._settings = settings
-        self._input_size, self._convention = tuple(card["input_size"]), card["convention"]
-        self._person_class = card["person_class"]
+        self._input_size, self._convention = detector.input_size, detector.convention
+        self._person_class = detector.person_class
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = model.fused().to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._head = None if reid is None else _Head(reid, self._device)
+        model = detector.model.fused()
+        self._network = model.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._head = None if reid is None else _Head(reid, detector.size, self._device)
 
     def watch(self, images: Iterable[Image], min_score: float) -> Generator[Seen, None, None]:
         """What is seen in each image; detections scoring more than `min_score` are described.
@@ -75,17 +118,23 @@ class Watcher:
 class _Head:
     """A Re-ID head and the features that it was trained on."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, size: Size, device: torch.device) -> None:
         weights, card = load_model(folder)
         if card.get("kind") != "reid" or "features" not in card:
             raise ValueError(
                 f"{folder}: card of {card.get('kind')!r} with keys {sorted(card)}, expected 'reid' with `features`. "
                 "Give a folder that `train_reid` wrote, or train it again."
             )
+        self._features = params.parse(card["features"], Features, where=f"{folder}:features")
+        given = [level_channels(level, size) for level in self._features.levels]
+        if list(card["in_channels"]) != given:
+            raise ValueError(
+                f"{folder}: trained on maps of {card['in_channels']} channels, expected {given}, which a YOLOX {size} "
+                "has. Give the detector that it was trained with."
+            )
         self._model = FineTrackReID(ReIDHead(**card["head"]), tuple(card["in_channels"]))
         self._model.load_state_dict(weights)
         self._model.eval().to(device)
-        self._features = params.parse(card["features"], Features, where=f"{folder}:features")
 
     def describe(
         self,

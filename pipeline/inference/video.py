@@ -52,8 +52,10 @@ def open_clip(source: Path) -> Clip:
 
 
 @contextlib.contextmanager
-def written_video(path: Path, clip: Clip) -> Iterator[Callable[[Image], object]]:
-    """What writes an image as the next frame of `path`, at the clip's size and rate; whole or not at all.
+def written_video(path: Path, *, size: tuple[int, int], frame_rate: float) -> Iterator[Callable[[Image], object]]:
+    """What writes an image as the next frame of `path`; whole or not at all, the same images to the same bytes.
+
+    `size` is (width, height) in pixels, both even for every player's sake, `frame_rate` in frames/s.
 
     Raises:
         OSError: OpenCV can write no such video here.
@@ -61,7 +63,7 @@ def written_video(path: Path, clip: Clip) -> Iterator[Callable[[Image], object]]
     path.parent.mkdir(parents=True, exist_ok=True)
     # OpenCV chooses the container by the ending, so the temporary name keeps it.
     temporary = path.with_name(f".{path.stem}-unfinished{path.suffix}")
-    writer = _writer(temporary, clip.frame_rate, clip.size)
+    writer = _writer(temporary, frame_rate, size)
     try:
         yield writer.write
         writer.release()

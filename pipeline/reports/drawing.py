@@ -14,13 +14,15 @@ Colour = tuple[int, int, int]
 
 _GOLDEN = (5**0.5 - 1) / 2  # multiples of it spread evenly round the circle of hues, however many there are
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+TRAIL = 45  # frames that a trail is long
+TITLE = 24  # pixels of the line above a titled picture
 _FAR = 1 << 15  # pixels; drawing coordinates are small whole numbers
 
 
 class Trails:
     """Where each identity's feet were in the last `length` frames; memory is bounded by the tracks in them."""
 
-    def __init__(self, length: int = 45) -> None:
+    def __init__(self, length: int = TRAIL) -> None:
         self._length = length
         self._frame = 0
         self._points: dict[int, collections.deque[tuple[int, int, int]]] = {}  # frame, x, y
@@ -53,6 +55,24 @@ def draw(image: Image, identities: Identities, boxes: Boxes, trails: Trails) -> 
         x1, y1, x2, y2 = corners[row]
         cv2.rectangle(image, (x1, y1), (x2, y2), colour(int(identities[row])), width)
         _label(image, str(identities[row]), (x1, y1), colour(int(identities[row])))
+
+
+def mark(image: Image, box: Float[np.ndarray, " 4"]) -> None:
+    """Brackets round a box, white on black, which no identity's colour is."""
+    width = line_width(image)
+    ((x1, y1, x2, y2),) = _whole(box[None] + np.array([-4, -4, 4, 4]) * width)
+    arm = max(4 * width, min(x2 - x1, y2 - y1) // 4)
+    for ink, thick in (((0, 0, 0), width + 2), ((255, 255, 255), width)):
+        for x, y, right, down in ((x1, y1, 1, 1), (x2, y1, -1, 1), (x1, y2, 1, -1), (x2, y2, -1, -1)):
+            way = np.array([[x + right * arm, y], [x, y], [x, y + down * arm]], np.int32)
+            cv2.polylines(image, [way], isClosed=False, color=ink, thickness=thick)
+
+
+def titled(image: Image, text: str) -> UInt8[np.ndarray, "titled_height width 3"]:
+    """The image below a dark line of text."""
+    line = np.full((TITLE, image.shape[1], 3), 32, np.uint8)
+    cv2.putText(line, text, (6, TITLE - 7), _FONT, 0.5, (240, 240, 240), 1, cv2.LINE_AA)
+    return np.vstack([line, image])
 
 
 def colour(identity: int) -> Colour:

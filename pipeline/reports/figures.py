@@ -22,19 +22,19 @@ _FIRST = (METHOD, "baseline", "bytetrack", "sort")
 _COLOURED = 5
 
 # Drawn in these colours, then named: pages are read on light and on dark ground.
-_INK, _GRID, _OTHERS = "#000001", "#000002", "#000003"
-_SERIES = tuple(f"#00001{n}" for n in range(_COLOURED))
-_NAMES = {_INK: "var(--ink)", _GRID: "var(--line)", _OTHERS: "var(--others)"} | {
-    colour: f"var(--series-{n})" for n, colour in enumerate(_SERIES)
+INK, _GRID, OTHERS = "#000001", "#000002", "#000003"
+SERIES = tuple(f"#00001{n}" for n in range(_COLOURED))
+_NAMES = {INK: "var(--ink)", _GRID: "var(--line)", OTHERS: "var(--others)"} | {
+    colour: f"var(--series-{n})" for n, colour in enumerate(SERIES)
 }
 _WIDTH, _HEIGHT = 4.6, 3.0  # inches; about a phone's width, so that letters stay readable there
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout everywhere
     "font.size": 10,
-    "text.color": _INK,
+    "text.color": INK,
     "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -43,8 +43,8 @@ _STYLE: dict[str, Any] = {
     "grid.linewidth": 0.6,
     "xtick.color": _GRID,
     "ytick.color": _GRID,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
 }
@@ -73,7 +73,7 @@ def colours(variants: Sequence[str]) -> dict[str, str]:
     """
     ordered = [name for name in _FIRST if name in variants]
     ordered += sorted(set(variants) - set(ordered))
-    return {name: _SERIES[n] if n < _COLOURED else _OTHERS for n, name in enumerate(ordered)}
+    return {name: SERIES[n] if n < _COLOURED else OTHERS for n, name in enumerate(ordered)}
 
 
 def hota_chart(tracking: pa.Table, split: str, palette: Mapping[str, str]) -> Chart | None:
@@ -100,7 +100,7 @@ def sequence_chart(tracking: pa.Table, split: str, palette: Mapping[str, str]) -
     bars = {
         name: {row["sequence"]: row["HOTA"] for row in means if row["variant"] == name}
         for name, colour in palette.items()
-        if colour != _OTHERS
+        if colour != OTHERS
     }
     shown = {name: values for name, values in bars.items() if values}
     svg = _bar_chart(_name(tracking, "sequences", split), sequences, shown, palette, x="HOTA, percent")
@@ -114,7 +114,7 @@ def detector_loss_chart(curves: pa.Table) -> Chart | None:
     lines = [_line(name, parts[name,]) for name in PARTS if (name,) in parts]
     if not lines:
         return None
-    palette = dict(zip(PARTS, _SERIES, strict=True))
+    palette = dict(zip(PARTS, SERIES, strict=True))
     svg = _line_chart(_name(curves, "detector"), lines, palette, x="epoch", y="loss")
     return Chart(svg, "Training of the detector: the loss and its parts, mean of each epoch.")
 
@@ -138,7 +138,7 @@ def precision_chart(curves: pa.Table, split: str) -> Chart | None:
     rows = of(curves, curve="precision", split=split)
     if rows.num_rows == 0:
         return None
-    name, palette = _name(curves, "precision", split), {"precision": _SERIES[0]}
+    name, palette = _name(curves, "precision", split), {"precision": SERIES[0]}
     svg = _line_chart(
         name, [_line("precision", rows)], palette, x="recall, percent", y="precision, percent", legend=False
     )
@@ -163,7 +163,7 @@ def _line_chart(
     def draw(axes: Axes) -> None:
         labelled: set[str] = set()
         for line in sorted(lines, key=lambda line: order.index(line.name)):
-            label = "others" if palette[line.name] == _OTHERS else line.name
+            label = "others" if palette[line.name] == OTHERS else line.name
             (drawn,) = axes.plot(
                 line.x,
                 line.y,
@@ -179,7 +179,7 @@ def _line_chart(
         if x == "epoch":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    return _chart(name, draw, legend=legend)
+    return chart(name, draw, legend=legend)
 
 
 def _bar_chart(
@@ -197,17 +197,17 @@ def _bar_chart(
             for bar in axes.barh(places, widths, 0.9 * thickness, color=palette[label], label=label):
                 bar.set_gid(f"series:{label}")
             if any(spreads):
-                axes.errorbar(widths, places, xerr=spreads, fmt="none", ecolor=_INK, elinewidth=0.8)
+                axes.errorbar(widths, places, xerr=spreads, fmt="none", ecolor=INK, elinewidth=0.8)
         axes.set_yticks(range(len(groups)), groups)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(x)
 
-    return _chart(name, draw, height=max(_HEIGHT, 0.7 + 0.11 * len(groups) * (len(bars) + 1)))
+    return chart(name, draw, height=max(_HEIGHT, 0.7 + 0.11 * len(groups) * (len(bars) + 1)))
 
 
-def _chart(name: str, draw: Callable[[Axes], None], *, height: float = _HEIGHT, legend: bool = True) -> str:
+def chart(name: str, draw: Callable[[Axes], None], *, height: float = _HEIGHT, legend: bool = True) -> str:
     """An SVG element with text as text and with colours by their names in the style sheet."""
     target = io.StringIO()
     with matplotlib.rc_context():

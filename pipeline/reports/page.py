@@ -1,27 +1,32 @@
 """The results as one HTML page that needs nothing beside it: no network, no other file."""
 
 import base64
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 import pyarrow as pa
+from PIL import Image
 
 from pipeline import tables
+from pipeline.evaluation.moments import COMPARED, best, clip_name
 from pipeline.evaluation.schemas import SCHEMAS
-from pipeline.reports import figures, published, results
+from pipeline.reports import plots, published, results
 from pipeline.reports.ablations import ablation_tables
 from pipeline.reports.figures import Chart
+from pipeline.reports.moments import caption, moments_tables
 from pipeline.reports.results import METHOD, Measure, ResultsTable
 from pipeline.reports.settings import settings_tables
 
-_MEDIA = {".png": "image/png", ".jpg": "image/jpeg"}
+_MEDIA = {".webp": "image/webp", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 _PICTURES = {"masks": "Part masks", "frame": "Rendered frame"}
 _FILES = {
     "tracking": "tracks scored: a row a sequence, and COMBINED for all",
     "reid": "retrieval scored",
     "detection": "detections scored",
+    "moments": "where one tracker keeps an identity that another loses: a row a moment",
     "curves": "losses over epochs, precision over recall",
     "provenance": "settings, revision, versions, machine and times behind each fingerprint",
     "published": "the numbers that the paper prints",
@@ -46,13 +51,24 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Clip:
+    """A video and its key frame as data URIs, and what it shows."""
+
+    source: str
+    poster: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class Part:
     """A heading with what stands below it; an empty one says why it is empty."""
 
     title: str
     tables: Sequence[ResultsTable] = ()
-    charts: Sequence[Chart] = ()
+    charts: Iterable[Chart] = ()
     pictures: Sequence[Picture] = ()
+    clips: Sequence[Clip] = ()
+    note: str = ""
     empty: str = ""
     is_folded: bool = False
 
@@ -86,7 +102,7 @@ def write_page(scores: Mapping[str, pa.Table], runs: Path, experiments: Sequence
         _section(
             one,
             {name: results.of(table, experiment=one) for name, table in scores.items()},
-            pictures(runs / one / "scores" / "pictures"),
+            runs / one / "scores" / "pictures",
         )
         for one in experiments
     ]
@@ -98,8 +114,18 @@ def write_page(scores: Mapping[str, pa.Table], runs: Path, experiments: Sequence
 
 def pictures(folder: Path) -> list[Picture]:
     """The images of a folder, `masks-<what>` and `frame-<what>`, in order of their names; none without the folder."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix in _MEDIA)
-    return [Picture(_data_uri(path), _caption(path.stem)) for path in paths]
+    paths = sorted(path for kind in _PICTURES for path in folder.glob(f"{kind}-*") if path.suffix in (".png", ".jpg"))
+    return [Picture(_picture_uri(path), _caption(path.stem)) for path in paths]
+
+
+def clips(folder: Path, moments: pa.Table) -> list[Clip]:
+    """The clips of one experiment's best moments; none where there were no images to make them of."""
+    found = [(row, folder / f"{clip_name(row)}.mp4") for row in best(moments)]
+    return [
+        Clip(_data_uri(path), _data_uri(path.with_suffix(".jpg")), caption(row))
+        for row, path in found
+        if path.is_file()
+    ]
 
 
 def tiles(scores: Mapping[str, pa.Table], split: str) -> list[Tile]:
@@ -114,28 +140,37 @@ def tiles(scores: Mapping[str, pa.Table], split: str) -> list[Tile]:
     ]
 
 
-def _section(experiment: str, scores: Mapping[str, pa.Table], images: Sequence[Picture]) -> Section:
-    tracking, reid, detection, curves = (scores[name] for name in ("tracking", "reid", "detection", "curves"))
-    splits = sorted({one for table in (tracking, reid, detection) for one in table["split"].to_pylist()})
-    trained = results.of(curves, curve="reid")
-    palette = figures.colours([one for table in (tracking, trained) for one in table["variant"].to_pylist()])
-    paths = [make(tracking, one, palette) for one in splits for make in (figures.hota_chart, figures.sequence_chart)]
-    precision = [figures.precision_chart(curves, one) for one in splits]
-    losses = [figures.detector_loss_chart(curves), figures.reid_loss_chart(curves, palette)]
+def _section(experiment: str, scores: Mapping[str, pa.Table], folder: Path) -> Section:
+    tracking, reid, detection = (scores[name] for name in ("tracking", "reid", "detection"))
+    charts, splits = plots.charts(scores), plots.splits(scores)
+    drawn = {part: list(some.values()) for part, some in charts.items()}
     found = [results.detection_table(detection)] if detection.num_rows else []
     parts = [
-        Part("Tracking", results.tracking_tables(tracking), _drawn(paths), empty="No annotated tracks to score."),
+        Part("Tracking", results.tracking_tables(tracking), drawn["tracking"], empty="No annotated tracks to score."),
+        _moments(scores["moments"], tracking, folder),
         Part("Re-identification", results.reid_tables(reid), empty="No embeddings to score."),
-        Part("Detection", found, _drawn(precision), empty="No detections, or no ground truth, to score."),
+        Part("Detection", found, drawn["detection"], empty="No detections, or no ground truth, to score."),
         Part(
             "Beside the paper", ablation_tables(experiment, tracking, reid), empty="None of the paper's rows was run."
         ),
-        Part("Training", charts=_drawn(losses), empty="Nothing was trained."),
-        Part("Pictures", pictures=images),
+        Part("Training", charts=drawn["training"], empty="Nothing was trained."),
+        Part("Pictures", pictures=pictures(folder), empty="No images to make pictures of."),
         Part("Settings and provenance", settings_tables(scores["provenance"]), is_folded=True),
     ]
     headline = [tile for split in splits for tile in tiles(scores, split)]
     return Section(experiment, [_data(tracking, split) for split in splits], headline, parts)
+
+
+def _moments(moments: pa.Table, tracking: pa.Table, folder: Path) -> Part:
+    counted, shown = moments_tables(moments, tracking), clips(folder, moments)
+    note = "" if shown or not best(moments) else "No clips: there are no images to make them of."
+    return Part(
+        f"Identities: {COMPARED[0]} beside {COMPARED[1]}",
+        counted,
+        clips=shown,
+        note=note,
+        empty=f"{COMPARED[0]} and {COMPARED[1]} were not both tracked on annotated sequences.",
+    )
 
 
 def _tiles(table: pa.Table, metrics: Sequence[str], *, other: str) -> list[Tile]:
@@ -170,12 +205,21 @@ def _caption(stem: str) -> str:
     return f"{_PICTURES.get(kind, kind)}: {what}" if what else _PICTURES.get(kind, kind)
 
 
+def _picture_uri(path: Path) -> str:
+    """A picture as it is, but for PNG, which holds photographs in several times the bytes that can be told apart."""
+    if path.suffix != ".png":
+        return _data_uri(path)
+    small = io.BytesIO()
+    Image.open(path).convert("RGB").save(small, "WEBP", quality=80)
+    return _uri(".webp", small.getvalue())
+
+
 def _data_uri(path: Path) -> str:
-    return f"data:{_MEDIA[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return _uri(path.suffix, path.read_bytes())
 
 
-def _drawn(charts: Sequence[Chart | None]) -> list[Chart]:
-    return [chart for chart in charts if chart is not None]
+def _uri(suffix: str, content: bytes) -> str:
+    return f"data:{_MEDIA[suffix]};base64,{base64.b64encode(content).decode()}"
 
 
 def _downloads() -> list[Download]:

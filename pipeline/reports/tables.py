@@ -18,6 +18,7 @@ KEYS = {
     "tracking": ("experiment", "split", "variant", "seed", "evaluator", "overrides", "sequence"),
     "reid": ("experiment", "split", "variant", "seed", "protocol"),
     "detection": ("experiment", "split"),
+    "moments": ("experiment", "split", "variant", "seed", "loser", "sequence", "person", "first"),
     "curves": ("experiment", "split", "variant", "seed", "curve", "name", "x"),
     "provenance": ("experiment", "variant", "seed", "fingerprint"),
 }

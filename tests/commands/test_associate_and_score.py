@@ -99,6 +99,25 @@ def test_every_missing_result_file_is_named(dataset, tmp_path, capsys):
     assert "TEST-03" not in message
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("1,1,0,0,5\n", "WALK-01.txt:1: 5 columns, expected 6 to 10."),
+        ("1,1,0,0,5,5\n1,2,0,nan,5,5\n", "WALK-01.txt:2: y nan, expected a finite number"),
+        ("1,1,0,0,5,5\n1,1,9,9,5,5\n", "WALK-01.txt:2: identity 1, expected once in a frame"),
+        (f"{FRAMES + 1},1,0,0,5,5\n", f"has frame {FRAMES + 1}, expected 1 to {FRAMES}."),
+    ],
+)
+def test_a_result_file_at_fault_is_refused_in_one_line(dataset, detections, tmp_path, capsys, lines, message):
+    track(detections, tmp_path / "tracks", "--seqinfo", dataset)
+    (tmp_path / "tracks" / "WALK-01.txt").write_text(lines)
+    capsys.readouterr()
+    assert run_score(dataset, tmp_path / "tracks", "--out", tmp_path / "rows.parquet") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "rows.parquet").exists()
+
+
 @pytest.mark.parametrize(("names", "wanted"), [("TEST-*", "TEST-*"), ("NO-*", "NO-*")])
 def test_no_annotated_sequence_is_refused(dataset, tmp_path, capsys, names, wanted):
     assert run_score(dataset, tmp_path, "--sequences", names) == 2

@@ -13,11 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from pipeline import tables
 from pipeline.cli import main
 from pipeline.data.motchallenge import Results, read_results, write_results
+from pipeline.inference.online import Detector
+from pipeline.models.folder import load_model
+from pipeline.models.yolox import YOLOX
 from pipeline.tracking.sequence import Tracking
 
 FRAMES, SIZE = 8, (192, 128)
@@ -91,6 +95,69 @@ def test_the_filter_is_that_of_result_files(detector, images, tmp_path):
 
 
 @pytest.fixture
+def checkpoint(detector, tmp_path) -> Path:
+    """The detector's weights as ByteTrack's repository keeps them."""
+    path = tmp_path / "yolox_nano.pth.tar"
+    torch.save({"model": load_model(detector)[0], "start_epoch": 3}, path)
+    return path
+
+
+HOW = ("--size", "nano", "--convention", "bytetrack", "--input-size", 64, 96)
+
+
+def test_a_checkpoint_file_gives_what_the_model_folder_of_its_weights_gives(
+    detector, reid, checkpoint, images, tmp_path
+):
+    for name, options in (("folder", (detector,)), ("file", (checkpoint, *HOW))):
+        assert track(images, tmp_path / name, "--detector", *options, "--reid", reid) == 0
+    folder, file = ((tmp_path / name / "tracks.txt").read_text() for name in ("folder", "file"))
+    assert folder == file != ""
+
+
+def test_of_a_checkpoint_of_coco_people_are_followed(images, tmp_path):
+    torch.manual_seed(0)
+    model = YOLOX.build("nano", 80)
+    torch.save({"model": model.state_dict()}, tmp_path / "coco.pth")
+    assert (
+        Detector.of_checkpoint(
+            tmp_path / "coco.pth", size="nano", convention="yolox011", input_size=(64, 96)
+        ).person_class
+        == 0
+    )
+    assert track(images, tmp_path / "out", "--detector", tmp_path / "coco.pth", *HOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("left_out", "word"),
+    [(slice(0, 2), "--size"), (slice(2, 4), "--convention"), (slice(4, 7), "--input-size")],
+)
+def test_what_a_checkpoint_does_not_say_is_never_guessed(checkpoint, images, tmp_path, capsys, left_out, word):
+    given = list(HOW)
+    del given[left_out]
+    assert track(images, tmp_path / "out", "--detector", checkpoint, *given) == 2
+    assert f"found no {word}," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--size", "s", "--convention", "bytetrack", "--input-size", 64, 96), "YOLOX s"),
+        (("--size", "nano", "--convention", "bytetrack", "--input-size", 60, 96), "multiples of 32"),
+    ],
+)
+def test_a_checkpoint_described_wrongly_is_refused(checkpoint, images, tmp_path, capsys, options, word):
+    assert track(images, tmp_path / "out", "--detector", checkpoint, *options) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_a_head_trained_on_another_detectors_maps_is_refused(reid, images, tmp_path, capsys):
+    torch.save({"model": YOLOX.build("tiny").state_dict()}, tmp_path / "tiny.pth")
+    options = ("--detector", tmp_path / "tiny.pth", "--size", "tiny", *HOW[2:], "--reid", reid)
+    assert track(images, tmp_path / "out", *options) == 2
+    assert "Give the detector that it was trained with" in capsys.readouterr().err
+
+
+@pytest.fixture
 def run_folder(detector, reid, tmp_path) -> Path:
     folder = tmp_path / "runs" / "tiny"
     folder.mkdir(parents=True)
@@ -124,6 +191,9 @@ def test_a_row_that_was_not_trained_is_refused_by_the_names_of_those_that_were(r
         (("--detector", "DETECTOR", "--half", "val"), "--half"),
         (("--detector", "DETECTOR", "--set", "speed=1"), "speed=1"),
         (("--detector", "nowhere"), "nowhere"),
+        (("--detector", "DETECTOR", "--size", "nano"), "--size"),
+        (("--detector", "DETECTOR", "--seed", "1"), "--seed"),
+        (("--run", "nowhere", "--input-size", "64", "96"), "--input-size"),
         (("--detector", "DETECTOR", "--reid", "DETECTOR"), "features"),
     ],
 )

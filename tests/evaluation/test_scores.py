@@ -15,6 +15,7 @@ from pipeline.evaluation.scores import write_scores
 TRACKING = {"split": "val", "variant": "mpmg", "seed": 1, "evaluator": "trackeval", "sequence": "a", "HOTA": 61.5}
 TRACKING |= {"IDSW": 3, "HOTA_alpha": [70.0, 50.0]}
 RETRIEVAL = {"split": "val", "variant": "mpmg", "seed": 1, "protocol": "loo", "rank1": 90.0, "queries": 5}
+MOMENT = {"split": "val", "variant": "mpmg", "seed": 1, "loser": "sort", "sequence": "a", "person": 4, "span": 9}
 CURVE = {"split": "train", "variant": "mpmg", "seed": 1, "curve": "reid", "x": 1.0, "name": "loss", "y": 0.5}
 
 
@@ -43,17 +44,18 @@ def write(folder: Path, rows: list[list[dict]], *, ap: float = 40.0, overrides: 
 
 
 def test_every_table_is_written_with_experiment_and_fingerprint(tmp_path: Path) -> None:
-    found = write(tmp_path, [[dict(TRACKING)], [dict(RETRIEVAL)]], overrides=True)
+    found = write(tmp_path, [[dict(TRACKING)], [dict(RETRIEVAL)], [dict(MOMENT)]], overrides=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.parquet" for name in SCHEMAS)
-    (tracking,), (retrieval,), (detected,), (curve,) = (
-        found[name].to_pylist() for name in ("tracking", "reid", "detection", "curves")
+    (tracking,), (retrieval,), (detected,), (moment,), (curve,) = (
+        found[name].to_pylist() for name in ("tracking", "reid", "detection", "moments", "curves")
     )
     assert tracking == {**dict.fromkeys(SCHEMAS["tracking"].names), **TRACKING, "experiment": "toy"} | {
         "overrides": True,
         "fingerprint": "mpmg-1",
     }
-    assert retrieval["protocol"], retrieval["fingerprint"] == ("loo", "mpmg-1")
+    assert (retrieval["protocol"], retrieval["fingerprint"]) == ("loo", "mpmg-1")
     assert (detected["AP50"], detected["images"], detected["fingerprint"]) == (80.0, 10, "detector-0")
+    assert {name: moment[name] for name in (*MOMENT, "fingerprint")} == {**MOMENT, "fingerprint": "mpmg-1"}
     assert curve == {**CURVE, "experiment": "toy"}
     assert set(found["provenance"]["experiment"].to_pylist()) == {"toy"}
 

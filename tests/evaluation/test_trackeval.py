@@ -221,3 +221,16 @@ def test_random_scenes_score_as_when_trackeval_reads_the_files(tmp_path: Path, s
         assert {name: row[name] for name in COUNTS} == {name: theirs[name] for name in COUNTS}
         for name in PERCENTS:
             assert row[name] == 100 * float(np.mean(theirs[name])), name
+
+
+def test_equally_good_matchings_are_chosen_as_when_trackeval_reads_the_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    places = rng.integers(0, 6, (16, 2))  # so close that only the last digit of a sum tells two matchings apart
+    for name in ("gt/gt.txt", "tracks.txt"):
+        rows = [(frame, number, *rng.permuted(places[number])) for frame in (1, 2) for number in range(16)]
+        (tmp_path / "A" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "A" / name).write_text("\n".join(f"{frame},{n},{x},{y},8,8,1,1,1" for frame, n, x, y in rows))
+    truth = prepare(motchallenge.read_ground_truth(tmp_path / "A/gt/gt.txt"), 2, "MOT17")
+    row = score({"A": truth}, {"A": motchallenge.read_results(tmp_path / "A/tracks.txt")})[-1]
+    reference = their_own(tmp_path, {"A": 2}, "MOT17")["COMBINED_SEQ"]["pedestrian"]["HOTA"]
+    assert row["HOTA_alpha"] == (100 * reference["HOTA"]).tolist()

@@ -9,7 +9,7 @@ import torch
 from pipeline.data.frames import letterbox, network_input
 from pipeline.inference.detect import Postprocess, detect_frames
 from pipeline.inference.features import Features, sequence_features
-from pipeline.inference.online import Watcher
+from pipeline.inference.online import Detector, Watcher
 from pipeline.inference.video import open_clip
 from pipeline.models.folder import save_model
 from pipeline.models.reid import FineTrackReID, ReIDHead
@@ -43,7 +43,7 @@ def watcher(model: YOLOX, head: FineTrackReID, tmp_path: Path) -> Watcher:
     described = {"levels": ["dark2", "dark3", "dark4"], "roi": [8, 4], "sampling": 2, "precision": "half"}
     card = {"kind": "reid", "head": {**vars(HEAD)}, "in_channels": CHANNELS, "features": described}
     save_model(tmp_path / "reid", head.state_dict(), card)
-    return Watcher(tmp_path / "detector", tmp_path / "reid", Postprocess())
+    return Watcher(Detector.of_folder(tmp_path / "detector"), tmp_path / "reid", Postprocess())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.inference.video import IMAGE_RATE, Clip, open_clip, written_video
+from pipeline.inference.video import IMAGE_RATE, open_clip, written_video
 
 SIZE = (96, 64)
 
@@ -26,14 +26,14 @@ def images(tmp_path: Path) -> Path:
 
 
 def write(path: Path, shades: list[int], rate: float = 12.5) -> Path:
-    with written_video(path, Clip("made", len(shades), SIZE, rate, lambda: iter(()))) as add:
+    with written_video(path, size=SIZE, frame_rate=rate) as add:
         for shade in shades:
             add(picture(shade))
     return path
 
 
 def fail_after_a_frame(path: Path) -> None:
-    with written_video(path, open_clip(path)) as add:
+    with written_video(path, size=SIZE, frame_rate=12.5) as add:
         add(picture(99))
         raise RuntimeError
 
@@ -64,6 +64,11 @@ def test_a_written_video_is_read_back_frame_by_frame(tmp_path):
     assert (clip.name, clip.frames, clip.size) == ("made", 4, SIZE)
     assert clip.frame_rate == pytest.approx(12.5)
     assert [image.mean() for image in clip.read()] == pytest.approx(shades, abs=6)
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path):
+    one, other = (write(tmp_path / name, [30, 200, 90]) for name in ("one.mp4", "other.mp4"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_failure_leaves_no_video_and_keeps_the_one_before(tmp_path):

@@ -32,6 +32,7 @@ def runs(tmp_path: Path) -> Path:
             "tracking": list(_tracking(experiment)),
             "reid": list(_reid(experiment)),
             "detection": list(_detection(experiment)),
+            "moments": list(_moments(experiment)),
             "curves": list(_curves(experiment)),
             "provenance": list(_provenance(experiment)),
         }
@@ -77,6 +78,14 @@ def _detection(experiment: str) -> Iterator[Row]:
     if experiment == "synthetic":
         shares = {"AP50": 82.345678, "AP": 51.0, "recall": 78.0, "precision": 91.0}
         yield {"split": "val", **shares, "images": 354, "fingerprint": f"{experiment}-detector-0"}
+
+
+def _moments(experiment: str) -> Iterator[Row]:
+    """In the first sequence finetrack keeps two people that bytetrack loses, bytetrack one."""
+    for n, (keeper, loser) in enumerate([("finetrack", "bytetrack")] * 2 + [("bytetrack", "finetrack")]):
+        seeds = {"seed": 0, "loser_seed": 0, "fingerprint": f"{experiment}-{keeper}-0"}
+        where = {"split": "val", "sequence": SEQUENCES[experiment][0], "person": n + 1, "last": 9, "first": 12}
+        yield {**where, "variant": keeper, "loser": loser, **seeds, "before": 3, "after": 4, "kept": 5, "span": 40 + n}
 
 
 def _curves(experiment: str) -> Iterator[Row]:

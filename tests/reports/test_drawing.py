@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reports.drawing import Trails, colour, draw, line_width
+from pipeline.reports.drawing import TITLE, Trails, colour, draw, line_width, mark, titled
 
 NOBODY = (np.zeros(0, np.int64), np.zeros((0, 4)))
 
@@ -71,3 +71,23 @@ def test_trails_follow_feet_and_forget():
     for _ in range(3):
         trails.update(*NOBODY)
     assert trails.lines() == {}
+
+
+def test_brackets_stand_round_a_box_and_leave_it_alone():
+    image = frame()
+    mark(image, np.array([200.0, 100.0, 260.0, 300.0]))
+    assert not image[100:301, 200:261].any()
+    assert image[96, 196].tolist() == [255, 255, 255]
+    assert image[90:97].any()
+
+
+@pytest.mark.parametrize("box", [[-900.0, -900.0, -800.0, -800.0], [10.0, 10.0, 10.0, 10.0]])
+def test_brackets_may_lie_outside_or_be_of_no_size(box):
+    mark(frame(), np.array(box))
+
+
+def test_a_title_stands_above_the_image():
+    image = titled(np.full((50, 200, 3), 9, np.uint8), "bytetrack: 3 -> 4")
+    assert image.shape == (50 + TITLE, 200, 3)
+    assert (image[TITLE:] == 9).all()
+    assert image[:TITLE].max() > 200

@@ -1,14 +1,21 @@
+import base64
+import html
+import json
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from pipeline import tables
 from pipeline.evaluation.schemas import SCHEMAS
-from pipeline.reports.page import pictures, tiles, write_page
+from pipeline.inference.video import written_video
+from pipeline.reports.page import clips, pictures, tiles, write_page
 from pipeline.reports.tables import join_scores
 
 EXPERIMENTS = ["synthetic", "mot17-half"]
@@ -120,13 +127,26 @@ def test_text_from_data_is_escaped(runs: Path, tmp_path: Path) -> None:
 def test_pictures_are_embedded_with_captions(runs: Path, tmp_path: Path) -> None:
     folder = runs / "synthetic" / "scores" / "pictures"
     folder.mkdir()
-    for name in ("masks-finetrack-street-01.png", "frame-dance-02.jpg", "notes.txt"):
-        (folder / name).write_bytes(b"\x89")
-    assert [(one.source, one.caption) for one in pictures(folder)] == [
-        ("data:image/jpeg;base64,iQ==", "Rendered frame: dance-02"),
-        ("data:image/png;base64,iQ==", "Part masks: finetrack-street-01"),
-    ]
-    assert "data:image/png;base64,iQ==" in Outline(page(runs, tmp_path)).links
+    for name in ("masks-finetrack-street-01.png", "frame-dance-02.jpg", "other.jpg", "notes.txt"):
+        cv2.imwrite(str(folder / "made.png"), np.full((4, 4, 3), 9, np.uint8))
+        (folder / "made.png").rename(folder / name)
+    frame, masks = pictures(folder)
+    assert (frame.caption, masks.caption) == ("Rendered frame: dance-02", "Part masks: finetrack-street-01")
+    assert base64.b64decode(frame.source.partition(",")[2]) == (folder / "frame-dance-02.jpg").read_bytes()
+    links = Outline(page(runs, tmp_path)).links
+    assert [link for link in links if link.startswith("data:image")] == [frame.source, masks.source]
+
+
+def test_large_sheets_take_a_fraction_of_their_bytes_and_look_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sheet = cv2.resize(rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), (600, 400), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "masks-finetrack.png"), sheet)
+    (picture,) = pictures(tmp_path)
+    kind, _, content = picture.source.partition(",")
+    shown = base64.b64decode(content)
+    assert kind == "data:image/webp;base64"
+    assert len(shown) < (tmp_path / "masks-finetrack.png").stat().st_size / 4
+    assert cv2.PSNR(cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR), sheet) > 28
 
 
 def test_no_pictures_are_no_obstacle(tmp_path: Path) -> None:
@@ -141,27 +161,94 @@ def test_sweeps_that_have_a_page_are_linked(runs: Path, tmp_path: Path) -> None:
     assert [link for link in links if link.startswith("sweeps")] == ["sweeps/reid/index.html"]
 
 
+def add_clip(runs: Path, *, frames: int = 12) -> str:
+    """A clip and key frame for the longest kept moment of `synthetic`; its name."""
+    folder = runs / "synthetic" / "scores" / "pictures"
+    folder.mkdir(exist_ok=True)
+    name = "clip-val-street-01-person2-frame12"
+    rng = np.random.default_rng(0)
+    with written_video(folder / f"{name}.mp4", size=(96, 64), frame_rate=12.0) as add:
+        for _ in range(frames):
+            add(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    cv2.imwrite(str(folder / f"{name}.jpg"), np.full((64, 96, 3), 200, np.uint8))
+    return name
+
+
+def test_clips_are_embedded_with_their_key_frames_and_what_they_show(runs: Path, tmp_path: Path) -> None:
+    name = add_clip(runs)
+    folder = runs / "synthetic" / "scores" / "pictures"
+    (clip,) = clips(folder, join_scores(runs, ["synthetic"])["moments"])
+    for uri, ending in ((clip.source, "mp4"), (clip.poster, "jpg")):
+        assert base64.b64decode(uri.partition(",")[2]) == (folder / f"{name}.{ending}").read_bytes()
+    text = page(runs, tmp_path, ["synthetic"])
+    assert clip.source in Outline(text).links
+    assert "finetrack keeps 5, in 41 frames in all." in text
+    assert pictures(folder) == []  # a clip's key frame is no picture of its own
+
+
+def test_a_page_says_that_there_are_moments_but_no_clips(runs: Path, tmp_path: Path) -> None:
+    assert "No clips: there are no images to make them of." in page(runs, tmp_path, ["synthetic"])
+
+
+def test_a_page_says_that_there_was_nothing_to_compare(runs: Path, tmp_path: Path) -> None:
+    for name in ("tracking", "moments"):
+        path = runs / "synthetic" / "scores" / f"{name}.parquet"
+        table = tables.read(path, SCHEMAS[name])
+        tables.write(table.filter(pc.equal(table["variant"], "sort")), path, SCHEMAS[name])
+    text = page(runs, tmp_path, ["synthetic"])
+    assert "finetrack and bytetrack were not both tracked on annotated sequences." in text
+    assert "No clips" not in text
+
+
+NOTED = """<script>
+const faults = [];
+addEventListener("error", (event) => faults.push(event.message || event.target.tagName), true);
+addEventListener("unhandledrejection", (event) => faults.push(String(event.reason)));
+</script>"""
+USED = """<script>
+addEventListener("load", async () => {
+  const table = document.querySelector("table");
+  const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "HOTA");
+  const press = () => table.tHead.rows[0].cells[column].firstChild.click();
+  const first = () => table.tBodies[0].rows[0].cells[0].textContent.trim();
+  press(); const falling = first(); press(); const rising = first();
+  const played = [];
+  for (const video of document.querySelectorAll("video")) {
+    const isOn = () => video.currentTime > 0.2;
+    const shown = new Promise((yes) => video.addEventListener("timeupdate", () => isOn() && yes(true)));
+    const late = new Promise((no) => setTimeout(() => no(false), 20000));
+    await video.play();
+    played.push(await Promise.race([shown, late]));
+  }
+  const entries = performance.getEntriesByType("resource").map((one) => one.name);
+  const left = entries.filter((name) => !name.startsWith("data:"));
+  const wide = document.documentElement.scrollWidth > innerWidth;
+  document.body.innerHTML = `<pre>${JSON.stringify({ falling, rising, played, left, wide, faults })}</pre>`;
+});
+</script>"""
+
+
 @pytest.mark.slow
-def test_a_click_on_a_heading_sorts_its_table(runs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1280, 500])
+def test_in_a_browser_tables_sort_clips_play_and_nothing_is_asked_of_the_network(
+    runs: Path, tmp_path: Path, width: int
+) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium on this machine to click with; install it to test the page's script")
-    click = """<script>
-    const table = document.querySelector("table");
-    const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "HOTA");
-    const press = () => table.tHead.rows[0].cells[column].firstChild.click();
-    const first = () => table.tBodies[0].rows[0].cells[0].textContent.trim();
-    press(); const once = first(); press(); document.title = `${once} ${first()}`;
-    </script>"""
+    add_clip(runs)
     text = page(runs, tmp_path, ["synthetic"])
-    (tmp_path / "index.html").write_text(text.replace("</body>", f"{click}</body>"), encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    command = [browser, *options, "--disable-background-networking", "--dump-dom", (tmp_path / "index.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert "<title>finetrack sort</title>" in shown
+    text = text.replace("<head>", f"<head>{NOTED}", 1).replace("</body>", f"{USED}</body>")
+    (tmp_path / "index.html").write_text(text, encoding="utf-8")
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--enable-logging=stderr",
+        "--autoplay-policy=no-user-gesture-required", "--virtual-time-budget=30000", "--dump-dom",
+        (tmp_path / "index.html").as_uri(),
+    ]  # fmt: skip
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    found = json.loads(html.unescape(shown.stdout.partition("<pre>")[2].partition("</pre>")[0]))
+    assert found == {
+        "falling": "finetrack", "rising": "sort", "played": [True], "left": [], "wide": False, "faults": [],
+    }  # fmt: skip
+    assert "CONSOLE" not in shown.stderr
