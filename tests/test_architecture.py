@@ -11,7 +11,8 @@ from pipeline.params import experiments
 from pipeline.sources import ROOT, reach
 
 MODULES = sorted((ROOT / "pipeline").rglob("*.py")) + sorted((ROOT / "stages").glob("*.py"))
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+SWEEP = yaml.safe_load((ROOT / "sweeps/dvc.yaml").read_text())["stages"]["sweep"]["do"]
+STAGES = {**yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"], "sweep": SWEEP}
 
 BASE = {"params", "tables", "boxes", "fingerprint", "sources", "progress", "entry", "folders"}
 BELOW = {
@@ -23,8 +24,9 @@ BELOW = {
     "training": {"data", "models", "losses", "tracking"},
     "inference": {"data", "models", "losses", "tracking"},
     "evaluation": {"data", "models", "losses", "tracking", "inference"},
-    "cluster": {"data", "models", "losses", "tracking", "training", "inference", "evaluation"},
-    "reports": {"data", "models", "losses", "tracking", "training", "inference", "evaluation"},
+    "sweeps": {"data", "models", "losses", "tracking", "training", "inference", "evaluation"},
+    "cluster": {"data", "models", "losses", "tracking", "training", "inference", "evaluation", "sweeps"},
+    "reports": {"data", "models", "losses", "tracking", "training", "inference", "evaluation", "sweeps"},
 }
 DOORS = {
     "ray": {"pipeline/cluster"},
@@ -33,6 +35,7 @@ DOORS = {
     "pycocotools": {"pipeline/evaluation/detection.py"},
     "dvc": {"pipeline/reports/revisions.py"},
     "lap": {"pipeline/tracking/matching.py"},
+    "optuna": {"pipeline/sweeps/optimizer.py"},
 }
 
 

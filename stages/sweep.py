@@ -1,0 +1,51 @@
+"""Try many settings of an experiment, from its stored features and embeddings on.
+
+Reads   sequences, ground_truth, detections   tables                                       (pipeline.tables)
+        features                              card of the feature stores
+        embeddings                            <variant>/seed<k>/detections.parquet
+Writes  out                                   trials.parquet, index.html
+        kept                                  finished trials, and Re-ID runs as stage train_reid keeps them
+Params  sweeps.<sweep>, the whole experiment
+"""
+
+from functools import partial
+from pathlib import Path
+
+from pipeline import tables
+from pipeline.cluster import tune
+from pipeline.entry import run
+from pipeline.folders import replacing_folder
+from pipeline.reports.sweep import write_page
+from pipeline.sweeps import study as studies
+from pipeline.sweeps.material import Files
+from pipeline.sweeps.results import trials
+
+
+def main(
+    sweep: str,
+    sequences: Path,
+    ground_truth: Path,
+    detections: Path,
+    features: Path,
+    embeddings: Path,
+    kept: Path,
+    out: Path,
+) -> None:
+    """Try what is missing: first what is known beforehand, then what a searcher suggests."""
+    files = Files(sequences, ground_truth, detections, features, embeddings, kept)
+    study = studies.prepared(sweep, files)
+    attempt = partial(studies.evaluate, study=study)
+    search = tune.Search(attempt, study.sweep, study.epochs, what=f"sweep {sweep}")
+
+    lost = studies.settle(study, tune.try_all(search, studies.missing(study)))
+    left = studies.suggestions_left(study)
+    lost += studies.settle(study, tune.try_suggested(search, studies.scored(study), left))
+
+    found = trials(sweep, study, lost)
+    with replacing_folder(out) as new:
+        tables.write(found, new / "trials.parquet", found.schema)
+        write_page(found, study.sweep, new)
+
+
+if __name__ == "__main__":
+    run(main)
