@@ -41,15 +41,17 @@ def _refuse_unknown(names: list[str], path: Path) -> None:
 def link_data(root: Path, *, source: Path | None, detections: Path | None, weights: Path | None) -> list[str]:
     """Link what is given below an experiment's data folder `root`, and say what was linked.
 
-    The folders of `source` (`train`, `test`, ...) become links in `root`, `detections` becomes `root/detections` and
-    `weights` the one file of `root/weights/`. Links of an earlier choice are replaced, files and folders never.
+    The folders of `source` (`train`, `test`, ...; not hidden ones) become links in `root`, `detections` becomes
+    `root/detections` and `weights` the one file of `root/weights/`. Links of an earlier choice are replaced, those that
+    a new `source` has no folder for are removed; files and folders stay.
 
     Raises:
         ValueError: what is given is not there, or a file or folder is in the way.
     """
     links: list[tuple[Path, Path]] = []
     if source is not None:
-        folders = sorted(path for path in _existing(source, "SOURCE", folder=True).iterdir() if path.is_dir())
+        entries = _existing(source, "SOURCE", folder=True).iterdir()
+        folders = sorted(path for path in entries if path.is_dir() and not path.name.startswith("."))
         if not folders:
             raise ValueError(
                 f"SOURCE: {source} holds no folders, expected such as train/ with sequences. Correct the path."
@@ -63,9 +65,18 @@ def link_data(root: Path, *, source: Path | None, detections: Path | None, weigh
         raise ValueError(
             f"{root}: is a link to {root.readlink()}, expected a folder to put links into. Remove the link."
         )
+    stale = _stale(root, [link for link, _ in links]) if source is not None else []
     for link, target in links:
         _replace_link(link, target)
-    return [f"{link} -> {target.resolve()}" for link, target in links]
+    for link in stale:
+        link.unlink()
+    return [f"{link} removed, SOURCE has none" for link in stale] + [f"{a} -> {b.resolve()}" for a, b in links]
+
+
+def _stale(root: Path, wanted: list[Path]) -> list[Path]:
+    """Links to folders of an earlier SOURCE; given detections are another choice, and stay."""
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    return [path for path in found if path.is_symlink() and path not in wanted and path.name != "detections"]
 
 
 def _existing(path: Path, name: str, *, folder: bool) -> Path:

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 _EPILOG = "exit codes: 0 done, 1 the run failed or was interrupted, 2 bad usage or input"
-_FILES_ONLY, _MODELS_ONLY = ("seqinfo", "half"), ("run", "variant", "seed", "detector", "reid", "render")
+_DATASETS = ("mot17", "mot20", "dancetrack", "crowdhuman", "cityperson", "ethz")
+_FILES_ONLY, _MODELS_ONLY = (
+    ("seqinfo", "half"),
+    ("run", "variant", "seed", "detector", "size", "convention", "input_size", "reid", "render"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,9 +62,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("finetrack", description="Multi-object tracking with FineTrack.", epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print versions and exit")
     calls = parser.add_subparsers(required=True, metavar="CALL")
-    for add in (_add_track, _add_score, _add_compare, _add_submit):
+    for add in (_add_fetch, _add_plan, _add_track, _add_score, _add_compare, _add_export, _add_submit):
         add(calls)
     return parser
+
+
+def _add_fetch(calls: Any) -> None:
+    parser = calls.add_parser(
+        "fetch",
+        help="download and check a public data set",
+        description="Download, unpack and check a public data set, or check what is there. Sets of single images "
+        "(crowdhuman, cityperson, ethz) go into the folder that is given as SOURCE, beside train.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(call=_fetch)
+    parser.add_argument("dataset", choices=_DATASETS)
+    parser.add_argument("--into", type=Path, required=True, metavar="DIR", help="folder that gets the data set's own")
+    parser.add_argument("--verify", action="store_true", help="only check what is there")
+    parser.add_argument("--keep", action="store_true", help="keep the archives")
+
+
+def _add_plan(calls: Any) -> None:
+    parser = calls.add_parser(
+        "plan",
+        help="check what an experiment needs before it runs",
+        description="Check data, packages, devices and disk, and estimate time and disk. Changes nothing.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(call=_plan)
+    parser.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: those that params.yaml chooses")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="data set, as `make repro SOURCE=` takes it")
+    parser.add_argument("--detections", type=Path, metavar="DIR", help="as `make repro DETECTIONS=` takes it")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="as `make repro WEIGHTS=` takes it")
 
 
 def _add_track(calls: Any) -> None:
@@ -83,7 +116,14 @@ def _add_track(calls: Any) -> None:
     )
     models.add_argument("--variant", help="of --run: a row of its results (default: finetrack)")
     models.add_argument("--seed", type=int, help="of --run: the seed of that row (default: 0)")
-    models.add_argument("--detector", type=Path, metavar="FOLDER", help="model folder, instead of --run")
+    models.add_argument(
+        "--detector", type=Path, metavar="PATH", help="instead of --run: model folder, or YOLOX checkpoint with all of:"
+    )
+    models.add_argument("--size", choices=("nano", "tiny", "s", "m", "l", "x"), help="of a checkpoint file: its model")
+    models.add_argument(
+        "--convention", choices=("bytetrack", "yolox011"), help="of a checkpoint file: how its input is scaled"
+    )
+    models.add_argument("--input-size", type=int, nargs=2, metavar=("H", "W"), help="of a checkpoint file: its input")
     models.add_argument(
         "--reid", type=Path, metavar="FOLDER", help="model folder beside --detector; none: no appearance"
     )
@@ -138,6 +178,19 @@ def _add_compare(calls: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
 
 
+def _add_export(calls: Any) -> None:
+    parser = calls.add_parser(
+        "export",
+        help="detections and tracks for other tools",
+        description="Write the detections and tracks of an experiment as COCO JSON, Parquet or MOTChallenge text.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(call=_export)
+    parser.add_argument("--run", type=Path, required=True, metavar="runs/EXPERIMENT")
+    parser.add_argument("--format", choices=("coco", "parquet", "mot"), required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+
+
 def _add_submit(calls: Any) -> None:
     parser = calls.add_parser(
         "submit",
@@ -152,13 +205,25 @@ def _add_submit(calls: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.zip", help="default: submission/ in the run's folder")
 
 
+def _fetch(**given: Any) -> int:
+    from pipeline.commands import fetch
+
+    return fetch.run(**given)
+
+
+def _plan(**given: Any) -> int:
+    from pipeline.commands import plan
+
+    return plan.run(**given)
+
+
 def _track(*, source: Path | None, detections: Path | None, out: Path, **given: Any) -> int:
     if (source is None) == (detections is None):
         raise ValueError("track: found both or neither of SOURCE and --detections, expected one. Give one.")
     unused = [name for name in (_MODELS_ONLY if source is None else _FILES_ONLY) if given[name] not in (None, False)]
     if unused:
         wanted = "SOURCE" if source is None else "--detections"
-        raise ValueError(f"track: found --{unused[0]}, expected it with {wanted} only. Leave it out.")
+        raise ValueError(f"track: found --{unused[0].replace('_', '-')}, expected it with {wanted} only. Leave it out.")
     names = ("association", "values", "frame_rate", "interpolate", "no_filter")
     settings = {name: given[name] for name in names}
     if source is not None:
@@ -180,6 +245,12 @@ def _compare(**given: Any) -> int:
     from pipeline.commands import compare
 
     return compare.run(**given)
+
+
+def _export(**given: Any) -> int:
+    from pipeline.commands import export
+
+    return export.run(**given)
 
 
 def _submit(**given: Any) -> int:

@@ -85,19 +85,19 @@ def test_a_name_without_a_section_is_refused(file: Path, names: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "count"),
+    ("text", "found"),
     [
-        ("experiments:\n  - synthetic\n", 0),
-        ("experiments: [synthetic,\n  synthetic]\n", 0),
-        ("experiments: synthetic\n", 0),
-        ("experiments: [synthetic]\nexperiments: [synthetic]\n", 2),
+        ("experiments:\n  - synthetic\n", "0 lines"),
+        ("experiments: [synthetic,\n  synthetic]\n", "0 lines"),
+        ("experiments: synthetic\n", "0 lines"),
+        ("experiments: [synthetic]\nexperiments: [synthetic]\n", "'experiments' twice|2 lines"),
     ],
 )
-def test_a_list_in_another_form_is_refused_not_broken(tmp_path: Path, text: str, count: int) -> None:
+def test_a_list_in_another_form_is_refused_not_broken(tmp_path: Path, text: str, found: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(f"{text}synthetic: {{data: {{}}}}\nb: {{data: {{}}}}\n")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"found {count} lines `experiments: \[...\]`, expected one"):
+    with pytest.raises(ValueError, match=found):
         choose.choose_experiments(["b"], path=path)
     assert path.read_bytes() == before
 
@@ -119,6 +119,30 @@ def test_links_of_an_earlier_choice_are_replaced(tmp_path: Path, given: Path) ->
     link(root, given, source="new", weights="other.pth")
     assert (root / "train").readlink() == given / "new" / "train"
     assert [path.name for path in (root / "weights").iterdir()] == ["other.pth"]
+
+
+def test_links_to_what_a_new_source_lacks_are_removed(tmp_path: Path, given: Path) -> None:
+    root = tmp_path / "data"
+    link(root, given, source=".", detections="detections", weights="weights.pth")
+    (root / "train-notes").mkdir()
+    (given / "new" / "train").mkdir(parents=True)
+    said = link(root, given, source="new")
+    assert f"{root / 'test'} removed, SOURCE has none" in said
+    assert sorted(path.name for path in root.iterdir()) == ["detections", "train", "train-notes", "weights"]
+    assert (root / "weights" / "weights.pth").is_file()
+
+
+def test_detections_or_weights_alone_remove_no_link(tmp_path: Path, given: Path) -> None:
+    root = tmp_path / "data"
+    link(root, given, source=".")
+    link(root, given, weights="weights.pth")
+    assert (root / "test" / "B").is_dir()
+
+
+def test_hidden_folders_are_not_linked(tmp_path: Path, given: Path) -> None:
+    (given / ".cache").mkdir()
+    link(tmp_path / "data", given, source=".")
+    assert not (tmp_path / "data" / ".cache").exists()
 
 
 def test_a_link_that_leads_nowhere_is_replaced(tmp_path: Path, given: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import cli
 
-CALLS = ("track", "score", "compare", "submit")
+CALLS = ("fetch", "plan", "track", "score", "compare", "export", "submit")
 
 
 def test_versions_of_all_that_computes_are_printed(capsys):
