@@ -83,7 +83,7 @@ def session(cluster: Cluster) -> Iterator[None]:
     private = {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False} if address == "local" else {}
     ray.init(address=address, log_to_driver=False, logging_level="ERROR", **private)
     # Ray installs its own SIGTERM handler, which dumps a stack: ours ends the run as Ctrl-C does.
-    previous = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _refuse_too_many(cluster, ray.cluster_resources())
         yield

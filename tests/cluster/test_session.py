@@ -62,8 +62,9 @@ def test_an_address_where_nothing_answers_is_refused(monkeypatch):
 def test_a_killed_driver_leaves_no_process(tmp_path, fatal):
     script = write(
         tmp_path / "wait.py",
-        "import time\n"
+        "import signal, time\n"
         "from pipeline.cluster.session import Cluster, session\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "with session(Cluster(None, 1, 1.0, 0.0)):\n"
         "    print('up', flush=True)\n"
         "    time.sleep(300)\n",
