@@ -126,9 +126,9 @@ class Pyramid(nn.Module):
 class FAFPN(Pyramid):
     """Flow Alignment FPN: RB for FPN's 1x1 convolutions, FAM for its sum (Fig. 3); `align=False` keeps the sum.
 
-    Choice: no ReLU after the sum of F_reid's RB, unless `rectify`. Means of what is nowhere negative all point the same
-    way, whatever mask weighs them: the parts become copies of each other, and there Eq. 6 has no gradient. FPN's
-    output, a convolution, has no ReLU either.
+    Choice: no ReLU after the sum of F_reid's RB, unless `rectify`; FPN's output, a convolution, has none either. Means
+    of what is nowhere negative point much the same way, whatever mask weighs them: on small real data the parts became
+    copies of each other, and there Eq. 6 has no gradient.
     """
 
     def __init__(
