@@ -25,7 +25,7 @@ _NUMBER = re.compile(rb"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[
 
 def rows_of(content: bytes, columns: range) -> list[list[float]] | None:
     """The numbers of a file, None where a field is no number up to a thousand million or lines differ in length."""
-    content = content[3:] if content.startswith(b"\xef\xbb\xbf") else content
+    content = re.sub(rb"\A(\xef\xbb\xbf){1,2}", b"", content)  # decoding takes one mark, parsing numbers another
     lines = [line.split(b",") for line in re.split(rb"\r\n|\r|\n", content) if line.strip(b" \t\x0b\x0c")]
     if any(not _NUMBER.fullmatch(field) for line in lines for field in line):
         return None
