@@ -10,26 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import params
-from pipeline.data.layout import Data
-from pipeline.evaluation.experiment import Score
-from pipeline.inference.embed import Embed
-from pipeline.inference.features import Features
-from pipeline.inference.sequences import Detect
+from pipeline.commands.plan import SECTIONS
 from pipeline.sources import ROOT
-from pipeline.tracking.sequence import Tracking
-from pipeline.training.detector import DetectorTraining
-from pipeline.training.reid import ReIDTraining
 
-SECTIONS = {
-    "data": Data,
-    "detector": DetectorTraining,
-    "detect": Detect,
-    "features": Features,
-    "reid": ReIDTraining,
-    "embed": Embed,
-    "track": Tracking,
-    "score": Score,
-}
 DESCRIBED = [name for name, value in params.load(ROOT / "params.yaml").items() if "data" in value]
 
 

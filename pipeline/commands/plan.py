@@ -30,7 +30,7 @@ from pipeline.training.detector import DetectorTraining
 from pipeline.training.reid import ReIDTraining
 from pipeline.training.worker import refuse_uneven
 
-_SECTIONS = {
+SECTIONS = {  # of an experiment, and what each means
     "data": Data,
     "detector": DetectorTraining,
     "detect": Detect,
@@ -107,7 +107,7 @@ def experiment_findings(name: str, *, source: Path | None, detections: Path | No
     """
     result = Findings()
     sections = {}
-    for section, cls in _SECTIONS.items():
+    for section, cls in SECTIONS.items():
         try:
             sections[section] = params.section(name, section, cls)
         except ValueError as error:

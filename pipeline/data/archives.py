@@ -18,13 +18,8 @@ Place = Callable[[PurePosixPath], PurePosixPath | None]
 _MOST_GROWTH = 20  # unpacked bytes a byte of the archive; images hardly shrink, text does by about ten
 _SMALL = 2**20  # below this growth does no harm
 _BLOCK = 2**20
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    RuntimeError,
-)  # the last: encrypted, unknown method
+# RuntimeError is what zipfile raises for encrypted members and unknown methods.
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pipeline.sweeps.declaration import Sweep
 from pipeline.sweeps.optimizer import importances
 from pipeline.sweeps.space import Configuration
 
+_STATUSES = ("finished", "stopped", "failed")
 _GROUPS = 4  # of a range of numbers, for its mean and spread
 _POINT = "params.yaml"
 _BEST = 0.25  # the share of trials that is coloured among all
@@ -66,9 +67,6 @@ def write_page(trials: pa.Table, sweep: Sweep, out: Path) -> None:
         )
     )
     tables.write_text(text, out / "index.html")
-
-
-_STATUSES = ("finished", "stopped", "failed")
 
 
 def front(points: Sequence[Point], objectives: Mapping[str, str]) -> list[Point]:

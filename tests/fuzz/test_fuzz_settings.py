@@ -12,28 +12,13 @@ from hypothesis import strategies as st
 
 from pipeline import params
 from pipeline.cluster import session
-from pipeline.data.layout import Data
+from pipeline.commands.plan import SECTIONS
 from pipeline.evaluation.experiment import Score
 from pipeline.inference.embed import Embed
-from pipeline.inference.features import Features
-from pipeline.inference.sequences import Detect
 from pipeline.sources import ROOT
-from pipeline.tracking.sequence import Tracking
-from pipeline.training.detector import DetectorTraining
-from pipeline.training.reid import ReIDTraining
 
 pytestmark = pytest.mark.timeout(300)
 
-SECTIONS: dict[str, Any] = {
-    "data": Data,
-    "detector": DetectorTraining,
-    "detect": Detect,
-    "features": Features,
-    "reid": ReIDTraining,
-    "embed": Embed,
-    "track": Tracking,
-    "score": Score,
-}
 SHIPPED = params.load(ROOT / "params.yaml")["synthetic"]
 SMALL = yaml.safe_dump({"one": {"score": SHIPPED["score"], "embed": SHIPPED["embed"]}, "experiments": ["one"]}).encode()
 CLUSTER = b"address: null\nworkers: 2\ncpus_per_worker: 1\ngpus_per_worker: 0.5\n"
