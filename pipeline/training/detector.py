@@ -126,6 +126,7 @@ def train_detector(
         raise ValueError(
             f"detector.batch: {settings.batch}, expected at most {len(images.paths)}, the training images. Lower it."
         )
+    worker.bring(folder)
     torch.manual_seed(settings.seed)
     model = YOLOX.build(settings.size)
     model.to(worker.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -157,9 +158,11 @@ def train_detector(
                 ema_updates=ema.updates,
                 curve=curve,
             )
+            worker.keep(folder)
             worker.tell("detector", epoch + 1, settings.epochs, f"loss {row['total']:.2f}")
     if worker.rank == 0:
         save_model(folder / "model", ema.state_dict(), _card(settings, initial, curve))
+        worker.keep(folder)
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def train_reid(worker: Worker, *, run: ReIDRun, stores: Mapping[str, Path], sett
     Raises:
         ValueError: no identities to train on, or a loss that is not finite (the step is named).
     """
+    worker.bring(run.folder)
     if run.model.exists():
         return
     videos = {name: SequenceFeatures(path) for name, path in stores.items()}
@@ -168,9 +169,11 @@ def train_reid(worker: Worker, *, run: ReIDRun, stores: Mapping[str, Path], sett
         )
         curve.append(row)
         checkpoint.save(run.folder, epoch + 1, both, optimizer, curve=curve)
+        worker.keep(run.folder)
         worker.tell(f"{run.name} seed {run.seed}", epoch + 1, epochs, f"loss {row['total']:.2f}")
     card = {"in_channels": list(in_channels), "identities": len(labels), "curve": curve}
     save_model(run.model, model.state_dict(), {**card, **_card(run, head, settings)})
+    worker.keep(run.folder)
 
 
 def identity_labels(videos: Mapping[str, SequenceFeatures]) -> dict[tuple[str, int], int]:

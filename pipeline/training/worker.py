@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,18 @@ def _silent(run: str, done: int, total: int, note: str) -> None:
     return None
 
 
+def _is_here(path: Path) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Worker:
     """One of `world` processes that train together, or the only one.
 
     `wrap` makes a model average its gradients over the ranks, `total` sums a tensor over them, and `tell` takes the
-    name of a run, how much of how much is done and a short note. `pipeline.cluster.train` builds workers from Ray
-    Train; `Worker.local()` runs the same loop in this process.
+    name of a run, how much of how much is done and a short note. Where machines share no disk, `keep` makes a file or
+    folder outlive this machine and `bring` fetches what any machine kept under that path, if one did; else both do
+    nothing. `pipeline.cluster.train` builds workers from Ray Train; `Worker.local()` runs the same loop in this process.
     """
 
     rank: int = 0
@@ -30,6 +36,8 @@ class Worker:
     wrap: Callable[[nn.Module], nn.Module] = _itself
     total: Callable[[Tensor], Tensor] = _itself
     tell: Callable[[str, int, int, str], None] = _silent
+    keep: Callable[[Path], None] = _is_here
+    bring: Callable[[Path], None] = _is_here
 
     @classmethod
     def local(cls, *, tell: Callable[[str, int, int, str], None] = _silent) -> "Worker":
