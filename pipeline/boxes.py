@@ -41,9 +41,9 @@ def iou(
     """
     overlap = _shared(first[:, 0], first[:, 2], second[:, 0], second[:, 2], offset)
     overlap *= _shared(first[:, 1], first[:, 3], second[:, 1], second[:, 3], offset)
-    union = np.add.outer(area(first, offset=offset), area(second, offset=offset))
+    tiny = np.finfo(overlap.dtype).tiny  # two boxes without area: 0 / tiny
+    union = np.add.outer(np.maximum(area(first, offset=offset), tiny), area(second, offset=offset))
     union -= overlap
-    np.maximum(union, np.finfo(union.dtype).tiny, out=union)  # two boxes without area: 0 / tiny
     overlap /= union
     return overlap
 
@@ -63,5 +63,6 @@ def _shared(
     """Length that each two intervals share. In place: these arrays are most of what association moves in memory."""
     length = np.minimum.outer(end, other_end)
     length -= np.maximum.outer(start, other_start)
-    length += offset
+    if offset:
+        length += offset
     return np.maximum(length, 0, out=length)

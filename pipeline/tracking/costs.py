@@ -50,10 +50,10 @@ def overlapping(overlap: Pairs) -> Near:
     return np.divmod(np.flatnonzero(overlap > 0), max(overlap.shape[1], 1))
 
 
-def cosines(
+def products(
     tracks: Float[np.ndarray, "tracks dim"], detections: Float[np.ndarray, "detections dim"], near: Near
 ) -> Cosines:
-    """The inner products of the pairs `near` (the Similarity of Eq. 9).
+    """The inner products of the pairs `near`: over the lengths of both, the Similarity of Eq. 9.
 
     A matrix product of all with all is the fastest way to most of them, but a crowd has few neighbours among many:
     blocks of tracks are multiplied with the detections from their first neighbour to their last. So rows should come in
@@ -64,11 +64,11 @@ def cosines(
     first, end = np.full(blocks, len(detections)), np.zeros(blocks, dtype=np.intp)
     np.minimum.at(first, rows // BLOCK, columns)
     np.maximum.at(end, rows // BLOCK, columns + 1)
-    products = np.empty((len(tracks), len(detections)), dtype=tracks.dtype)
+    found = np.empty((len(tracks), len(detections)), dtype=tracks.dtype)
     for block in range(blocks):
         here, there = slice(block * BLOCK, (block + 1) * BLOCK), slice(first[block], end[block])
-        np.matmul(tracks[here], detections[there].T, out=products[here, there])
-    return products[near]
+        np.matmul(tracks[here], detections[there].T, out=found[here, there])
+    return found[near]
 
 
 def lengths(embeddings: Embeddings) -> Float[np.ndarray, " rows"]:
@@ -76,16 +76,18 @@ def lengths(embeddings: Embeddings) -> Float[np.ndarray, " rows"]:
     return np.sqrt(np.vecdot(embeddings, embeddings))
 
 
-def blend(previous: Embeddings, current: Embeddings, momentum: float) -> Embeddings:
+def blend(
+    previous: Embeddings, current: Embeddings, lengths_of_current: Float[np.ndarray, " rows"], momentum: float
+) -> Embeddings:
     """The exponential moving average of unit embeddings, again of unit length (Eq. 8; `momentum` is lambda).
 
-    Two that cancel give zeros, which resemble nothing. Both arrays are overwritten, `previous` with the result: these
-    are the largest of a frame.
+    `previous` is of unit length, `current` of the lengths given. Two that cancel give zeros, which resemble nothing.
+    Both arrays are overwritten, `previous` with the result: these are the largest of a frame.
 
     Choice: of unit length before and after, as FairMOT@4aa6297 does, which the paper cites for Eq. 8.
     """
     previous *= momentum
-    current *= 1 - momentum
+    current *= ((1 - momentum) / lengths_of_current)[:, None]
     previous += current
     previous *= 1 / np.maximum(lengths(previous), np.finfo(previous.dtype).tiny)[:, None]
     return previous

@@ -17,15 +17,27 @@ Embeddings = Float[np.ndarray, "detections dim"]
 
 
 @dataclass(frozen=True)
+class Looks:
+    """All embeddings given for a frame, and their lengths.
+
+    They are a frame's largest array, so they are neither sorted nor scaled as a whole: a detection's is at its index
+    into the input, and whoever uses it divides by its length.
+    """
+
+    embeddings: Float[np.ndarray, "given dim"]
+    lengths: Float[np.ndarray, " given"]
+
+
+@dataclass(frozen=True)
 class Detections:
     """The detections that count, the first `high` of them above the tracking threshold, in the order given."""
 
     boxes: Boxes
     measurements: Float[np.ndarray, "detections 4"]
     scores: Scores
-    embeddings: Embeddings | None  # of unit length
     rows: Int[np.ndarray, " detections"]  # index into the input
     high: int
+    looks: Looks | None
 
 
 def select(
@@ -48,8 +60,8 @@ def select(
     low = np.flatnonzero((scores > low_threshold) & (scores < track_threshold))
     rows = np.concatenate([high, low])
     chosen = boxes[rows].astype(np.float64, copy=False)
-    units = None if embeddings is None else _units(embeddings, rows, len(boxes))
-    return Detections(chosen, kalman.measure(chosen), scores[rows], units, rows, len(high))
+    looks = None if embeddings is None else _looks(embeddings, rows, len(boxes))
+    return Detections(chosen, kalman.measure(chosen), scores[rows], rows, len(high), looks)
 
 
 def _check_boxes_and_scores(boxes: np.ndarray, scores: np.ndarray) -> None:
@@ -71,20 +83,19 @@ def _check_boxes_and_scores(boxes: np.ndarray, scores: np.ndarray) -> None:
         raise ValueError(f"detections row {row}: score is {scores[row]}, expected 0 to 1. Mend or drop the detection.")
 
 
-def _units(embeddings: Float[np.ndarray, "given dim"], rows: Int[np.ndarray, " detections"], count: int) -> Embeddings:
-    """Embeddings of `rows` at unit length, as float32."""
+def _looks(embeddings: Float[np.ndarray, "given dim"], rows: Int[np.ndarray, " detections"], count: int) -> Looks:
+    """Embeddings as float32 with their lengths; those of `rows` are positive."""
     if embeddings.ndim != 2 or len(embeddings) != count:
         raise ValueError(
             f"detections: embeddings have shape {embeddings.shape}, expected ({count}, dim). Correct the caller."
         )
-    units = embeddings[rows].astype(np.float32, copy=False)
-    lengths = costs.lengths(units)
-    is_fine = (lengths > 0) & (lengths < np.inf)
+    embeddings = embeddings.astype(np.float32, copy=False)
+    lengths = costs.lengths(embeddings)
+    is_fine = (lengths[rows] > 0) & (lengths[rows] < np.inf)
     if not is_fine.all():
-        first = int(np.argmin(is_fine))
+        row = rows[np.argmin(is_fine)]
         raise ValueError(
-            f"detections row {rows[first]}: embedding has length {lengths[first]}, expected a positive number. "
+            f"detections row {row}: embedding has length {lengths[row]}, expected a positive number. "
             "Mend or drop the detection."
         )
-    units *= 1 / lengths[:, None]
-    return units
+    return Looks(embeddings, lengths)

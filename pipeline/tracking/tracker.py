@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from pipeline import boxes as geometry
 from pipeline.tracking import costs, kalman
-from pipeline.tracking.detections import Detections, select
+from pipeline.tracking.detections import Detections, Looks, select
 from pipeline.tracking.matching import match
 
 Slots = Int[np.ndarray, " tracks"]  # where in the table tracks are
@@ -198,8 +198,8 @@ class Tracker:
                 "Give embeddings or choose the association bytetrack or sort."
             )
         found = select(boxes, scores, embeddings, low_threshold=low_threshold, track_threshold=settings.track_threshold)
-        if found.embeddings is not None:
-            self._agree_on_width(found.embeddings.shape[1])
+        if found.looks is not None:
+            self._agree_on_width(found.looks.embeddings.shape[1])
         return found
 
     def _agree_on_width(self, width: int) -> None:
@@ -247,32 +247,32 @@ class Tracker:
         """Confirmed and lost tracks with high detections."""
         settings = self.association
         scores = found.scores[: found.high] if settings.is_first_fused else None
-        if found.embeddings is None:
+        if found.looks is None:
             return match(costs.location(overlap, scores), settings.first_match_threshold)
-        high = slice(found.high)
-        distance = self._distance(overlap, pool, found.measurements[high], found.embeddings[high], scores)
+        distance = self._distance(overlap, pool, found, found.looks, np.arange(found.high), scores)
         return match(distance, settings.first_match_threshold)
 
     def _match_young(self, overlap: Overlap, young: Slots, found: Detections, picks: Picks) -> Matches:
         """Unconfirmed tracks with the high detections that are left."""
         settings = self.association
-        if found.embeddings is not None and settings.appearance_unconfirmed:
+        if found.looks is not None and settings.appearance_unconfirmed:
             scores = found.scores[picks] if settings.is_first_fused else None
-            distance = self._distance(overlap, young, found.measurements[picks], found.embeddings[picks], scores)
+            distance = self._distance(overlap, young, found, found.looks, picks, scores)
             return match(distance, settings.first_match_threshold)
         scores = found.scores[picks] if settings.is_unconfirmed_fused else None
         return match(costs.location(overlap, scores), settings.unconfirmed_match_threshold)
 
     def _distance(
-        self, overlap: Overlap, slots: Slots, measurements: Boxes, embeddings: Embeddings, scores: Scores | None
+        self, overlap: Overlap, slots: Slots, found: Detections, looks: Looks, picks: Picks, scores: Scores | None
     ) -> Overlap:
-        """The paper's distance of tracks and detections; cosines are taken from left to right through the image."""
+        """The paper's distance of tracks and `picks`; products are taken from left to right through the image."""
         rows, columns = near = costs.overlapping(overlap)
         tracks, track_rank = _ranked(self._table["motion"][slots, kalman.VALUE, kalman.X])
-        detections, rank = _ranked(measurements[:, kalman.X])
-        known = self._embeddings[slots[tracks]]
-        cosine = costs.cosines(known, embeddings[detections], (track_rank[rows], rank[columns]))
-        return costs.appearance(overlap, near, cosine, scores)
+        detections, rank = _ranked(found.measurements[picks, kalman.X])
+        given = found.rows[picks]
+        known, seen = self._embeddings[slots[tracks]], looks.embeddings[given[detections]]
+        products = costs.products(known, seen, (track_rank[rows], rank[columns]))
+        return costs.appearance(overlap, near, products / looks.lengths[given[columns]], scores)
 
     def _sight(self, slots: Slots, found: Detections, picks: Picks) -> None:
         """Let every track of `slots` see its detection of `picks`."""
@@ -280,13 +280,13 @@ class Tracker:
         motion[slots] = kalman.update(motion[slots], found.measurements[picks])
         self._table["is_confirmed"][slots] = True
         self._note(slots, found, picks)
-        if found.embeddings is None:
+        if found.looks is None:
             return
         if not self.association.update_embedding_on_low:
             is_high = picks < found.high
             slots, picks = slots[is_high], picks[is_high]
-        embeddings = self._embeddings
-        embeddings[slots] = costs.blend(embeddings[slots], found.embeddings[picks], self.association.ema)
+        known, given, looks = self._embeddings, found.rows[picks], found.looks
+        known[slots] = costs.blend(known[slots], looks.embeddings[given], looks.lengths[given], self.association.ema)
 
     def _note(self, slots: Slots, found: Detections, picks: Picks) -> None:
         self._table["last"][slots] = self._frame
@@ -306,8 +306,9 @@ class Tracker:
         table["is_expired"][slots] = False
         table["motion"][slots] = kalman.initiate(found.measurements[picks])
         self._note(slots, found, picks)
-        if found.embeddings is not None:
-            self._embeddings[slots] = found.embeddings[picks]
+        if found.looks is not None:
+            given = found.rows[picks]
+            self._embeddings[slots] = found.looks.embeddings[given] / found.looks.lengths[given][:, None]
         self._next_identity += len(slots)
         return slots
 

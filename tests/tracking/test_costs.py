@@ -84,13 +84,13 @@ def test_overlapping_pairs_are_those_above_zero(tracks: int, detections: int) ->
     detections=st.integers(0, 40),
     share_near=st.sampled_from([0.0, 0.02, 1.0]),
 )
-def test_cosines_of_near_pairs_are_those_of_all_pairs(
+def test_products_of_near_pairs_are_those_of_all_pairs(
     seed: int, tracks: int, detections: int, share_near: float
 ) -> None:
     rng = np.random.default_rng(seed)
     first, second = (rng.normal(size=(count, 8)) for count in (tracks, detections))
     near = costs.overlapping((rng.random((tracks, detections)) < share_near).astype(float))
-    np.testing.assert_allclose(costs.cosines(first, second, near), (first @ second.T)[near], atol=1e-12)
+    np.testing.assert_allclose(costs.products(first, second, near), (first @ second.T)[near], atol=1e-12)
 
 
 @settings(deadline=None)
@@ -100,11 +100,12 @@ def test_a_blend_is_equation_8_at_unit_length(seed: int, momentum: float) -> Non
     previous, current = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
     expected = momentum * previous + (1 - momentum) * current
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    found = costs.blend(previous, current, momentum)
+    length = np.arange(1.0, 6.0)
+    found = costs.blend(previous, current * length[:, None], length, momentum)
     np.testing.assert_allclose(found, expected, atol=1e-9)
     assert found is previous
 
 
 def test_embeddings_that_cancel_blend_to_zeros() -> None:
     one = np.array([[1.0, 0.0]])
-    np.testing.assert_array_equal(costs.blend(one, -one, 0.5), np.zeros((1, 2)))
+    np.testing.assert_array_equal(costs.blend(one, -3 * one, np.array([3.0]), 0.5), np.zeros((1, 2)))
