@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import pyarrow as pa
 from PIL import Image
 
-from pipeline import tables
 from pipeline.evaluation.moments import COMPARED, best, clip_name
 from pipeline.evaluation.schemas import SCHEMAS
 from pipeline.reports import plots, published, results
@@ -19,6 +17,7 @@ from pipeline.reports.figures import Chart
 from pipeline.reports.moments import caption, moments_tables
 from pipeline.reports.results import METHOD, Measure, ResultsTable
 from pipeline.reports.settings import settings_tables
+from pipeline.reports.template import write_html
 
 _MEDIA = {".webp": "image/webp", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 _PICTURES = {"masks": "Part masks", "frame": "Rendered frame"}
@@ -107,9 +106,9 @@ def write_page(scores: Mapping[str, pa.Table], runs: Path, experiments: Sequence
         for one in experiments
     ]
     sweeps = sorted(path.parent.name for path in (out / "sweeps").glob("*/index.html"))
-    page = _environment().get_template("page.html.j2")
-    text = page.render(sections=sections, downloads=_downloads(), sweeps=sweeps, method=METHOD)
-    tables.write_text(text, out / "index.html")
+    write_html(
+        "page.html.j2", out / "index.html", sections=sections, downloads=_downloads(), sweeps=sweeps, method=METHOD
+    )
 
 
 def pictures(folder: Path) -> list[Picture]:
@@ -227,10 +226,3 @@ def _downloads() -> list[Download]:
     return [
         Download(name, doc, {field.name: results.doc(field) for field in schemas[name]}) for name, doc in _FILES.items()
     ]
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )

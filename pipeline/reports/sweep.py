@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 import yaml
 from matplotlib.axes import Axes
 
-from pipeline import tables
 from pipeline.reports.figures import INK, OTHERS, SERIES, Chart, chart
 from pipeline.reports.results import doc
+from pipeline.reports.template import write_html
 from pipeline.sweeps.declaration import Sweep
 from pipeline.sweeps.optimizer import importances
 from pipeline.sweeps.space import Configuration
@@ -52,21 +51,18 @@ def write_page(trials: pa.Table, sweep: Sweep, out: Path) -> None:
     """
     rows = trials.to_pylist()
     points = _points(rows, sweep)
-    text = (
-        _environment()
-        .get_template("sweep.html.j2")
-        .render(
-            name=rows[0]["sweep"],
-            sweep=sweep,
-            counts={status: len({row["trial"] for row in rows if row["status"] == status}) for status in _STATUSES},
-            seconds=sum(row["seconds"] for row in rows),
-            best=[_best(points, sweep, one) for one in sweep.objectives],
-            parts=_parts(points, sweep, rows[0]["sweep"]),
-            failures=[row for row in rows if row["status"] == "failed"],
-            columns={field.name: doc(field) for field in trials.schema},
-        )
+    write_html(
+        "sweep.html.j2",
+        out / "index.html",
+        name=rows[0]["sweep"],
+        sweep=sweep,
+        counts={status: len({row["trial"] for row in rows if row["status"] == status}) for status in _STATUSES},
+        seconds=sum(row["seconds"] for row in rows),
+        best=[_best(points, sweep, one) for one in sweep.objectives],
+        parts=_parts(points, sweep, rows[0]["sweep"]),
+        failures=[row for row in rows if row["status"] == "failed"],
+        columns={field.name: doc(field) for field in trials.schema},
     )
-    tables.write_text(text, out / "index.html")
 
 
 def front(points: Sequence[Point], objectives: Mapping[str, str]) -> list[Point]:
@@ -260,10 +256,3 @@ def _ends(values: Sequence[Any]) -> tuple[str, str]:
 
 def _signed(value: float, direction: str) -> float:
     return value if direction == "max" else -value
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
