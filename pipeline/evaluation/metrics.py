@@ -219,7 +219,7 @@ def _total(sums: Sequence[Sums]) -> Sums:
         found=sum((each.found for each in sums), start=none),
         located=sum((_located(each) * each.found for each in sums), start=none),
         associated=sum((_associated(each) * each.found for each in sums), start=none),
-        overlap=sum(each.overlap for each in sums),
+        overlap=float(sum((each.overlap for each in sums), start=np.float64(0))),  # Python 3.12 sums floats otherwise
         counts={name: sum(each.counts[name] for each in sums) for name in sums[0].counts},
     )
 

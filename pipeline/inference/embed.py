@@ -1,9 +1,8 @@
 """Trained Re-ID heads over stored features: the descriptors that retrieval and tracking compare."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +11,9 @@ import torch
 from pipeline import tables
 from pipeline.data import store
 from pipeline.fingerprint import fingerprint
+from pipeline.inference.heads import load_head
 from pipeline.inference.stores import Kind, Store, read_card
-from pipeline.models.folder import load_model
-from pipeline.models.reid import FineTrackReID, ReIDHead
+from pipeline.models.reid import FineTrackReID
 from pipeline.sources import code_digest
 
 
@@ -64,20 +63,16 @@ def embedding_jobs(
 
 def embed_stores(job: EmbeddingJob, out: Path, *, batch: int) -> None:
     """Write a model's embeddings of all targets of the stores, in their order, `batch` or more targets at a time."""
-    found = described(*load_model(job.model), job.stores, batch=batch)
+    model, _ = load_head(job.model)
+    found = described(model, job.stores, batch=batch)
     tables.write(found, out, found.schema)
 
 
-def described(
-    weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], stores: Sequence[Store], *, batch: int
-) -> pa.Table:
-    """The embeddings of all targets of the stores (tables.embeddings_schema), by a head and its card."""
-    head = ReIDHead(**card["head"])
-    model = FineTrackReID(head, tuple(card["in_channels"]))
-    model.load_state_dict(weights)
+def described(model: FineTrackReID, stores: Sequence[Store], *, batch: int) -> pa.Table:
+    """The embeddings of all targets of the stores (tables.embeddings_schema), by a head in evaluation mode."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.eval().to(device)
-    schema = tables.embeddings_schema(head.dim)
+    model.to(device)
+    schema = tables.embeddings_schema(model.head.dim)
     parts = [_embedding_rows(model, device, split, sequence, path, batch, schema) for split, sequence, path in stores]
     return tables.concat(parts, schema)
 

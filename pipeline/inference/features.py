@@ -25,7 +25,7 @@ class Features:
     them, halved on each further one; `sampling` points a cell and axis; `precision` of what is stored.
 
     Choice: the paper says "multi-scale shallow feature maps" of the backbone; dark2-dark4 at 32x16 are the native
-    resolution of a pedestrian there (see the README's list of choices).
+    resolution of a pedestrian there (docs/paper.md).
     """
 
     levels: tuple[Level, ...] = ("dark2", "dark3", "dark4")

@@ -14,10 +14,10 @@ from jaxtyping import Float, Float64, UInt8
 from pipeline import boxes, params, tables
 from pipeline.data.frames import PAD, Image, read_image
 from pipeline.inference.features import Features, sequence_features
+from pipeline.inference.heads import load_head, settings_of
 from pipeline.inference.sequences import load_detector
 from pipeline.inference.targets import SequenceFrames, sequences_of
-from pipeline.models.folder import load_card, load_model
-from pipeline.models.reid import FineTrackReID, ReIDHead
+from pipeline.models.folder import load_card
 
 Masks = Float[np.ndarray, "people parts rows columns"]
 
@@ -99,7 +99,8 @@ def _models_with_masks(reid: Path) -> dict[str, Path]:
     first: dict[str, Path] = {}
     for card in sorted(reid.glob("*/seed*/card.json"), key=lambda path: int(path.parent.name.removeprefix("seed"))):
         first.setdefault(card.parent.parent.name, card.parent)
-    return {name: first[name] for name in sorted(first) if ReIDHead(**load_card(first[name])["head"]).heads}
+    heads = {name: settings_of(load_card(folder), where=str(folder)).heads for name, folder in first.items()}
+    return {name: first[name] for name in sorted(first) if heads[name]}
 
 
 def _person_of(video: SequenceFrames, people: pa.Table) -> Person:
@@ -135,10 +136,8 @@ def _levels(detector: Path, people: Sequence[Person], settings: Features) -> tup
 
 @torch.inference_mode()
 def _masks(folder: Path, levels: tuple[torch.Tensor, ...]) -> Masks:
-    weights, card = load_model(folder)
-    model = FineTrackReID(ReIDHead(**card["head"]), tuple(card["in_channels"]))
-    model.load_state_dict(weights)
-    return model.eval()(levels).masks.numpy()
+    model, _ = load_head(folder)
+    return model(levels).masks.numpy()
 
 
 def _cut(person: Person, size: tuple[int, int]) -> Image:

@@ -13,11 +13,10 @@ from pipeline.data.frames import Image, InputConvention, letterbox, network_inpu
 from pipeline.data.prefetch import prefetched
 from pipeline.inference.detect import Postprocess, postprocess
 from pipeline.inference.features import Features, target_features
+from pipeline.inference.heads import load_head
 from pipeline.inference.sequences import load_detector
 from pipeline.models.checkpoint import read_weights
 from pipeline.models.darknet import SIZES, Size
-from pipeline.models.folder import load_model
-from pipeline.models.reid import FineTrackReID, ReIDHead
 from pipeline.models.yolox import YOLOX, level_channels, load_checkpoint
 
 PERSON = 0  # the class of people in COCO's order and of models of one class
@@ -119,22 +118,15 @@ class _Head:
     """A Re-ID head and the features that it was trained on."""
 
     def __init__(self, folder: Path, size: Size, device: torch.device) -> None:
-        weights, card = load_model(folder)
-        if card.get("kind") != "reid" or "features" not in card:
-            raise ValueError(
-                f"{folder}: card of {card.get('kind')!r} with keys {sorted(card)}, expected 'reid' with `features`. "
-                "Give a folder that `train_reid` wrote, or train it again."
-            )
-        self._features = params.parse(card["features"], Features, where=f"{folder}:features")
+        self._model, card = load_head(folder)
+        self._model.to(device)
+        self._features = params.parse(card.get("features"), Features, where=f"{folder}: features")
         given = [level_channels(level, size) for level in self._features.levels]
         if list(card["in_channels"]) != given:
             raise ValueError(
                 f"{folder}: trained on maps of {card['in_channels']} channels, expected {given}, which a YOLOX {size} "
                 "has. Give the detector that it was trained with."
             )
-        self._model = FineTrackReID(ReIDHead(**card["head"]), tuple(card["in_channels"]))
-        self._model.load_state_dict(weights)
-        self._model.eval().to(device)
 
     def describe(
         self,

@@ -70,8 +70,10 @@ def load_detector(folder: Path) -> tuple[YOLOX, dict[str, Any]]:
         ValueError: the folder is not whole, or holds no detector (detections were given instead).
     """
     weights, card = load_model(folder)
-    if card["kind"] != "yolox":
-        raise ValueError(f"{folder}: holds {card['kind']!r}, expected a YOLOX. Give images, and run `dvc repro`.")
+    if card.get("kind") != "yolox":
+        raise ValueError(f"{folder}: holds {card.get('kind')!r}, expected a YOLOX. Give images, and run `dvc repro`.")
+    if missing := {"size", "classes", "input_size", "convention", "person_class"} - set(card):
+        raise ValueError(f"{folder}: the card has no {sorted(missing)}, expected a YOLOX's. Train it again.")
     model = YOLOX.build(card["size"], card["classes"])
     model.load_state_dict(weights)
     return model.eval(), card

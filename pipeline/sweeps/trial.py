@@ -17,6 +17,7 @@ from pipeline.data.store import SequenceFeatures
 from pipeline.evaluation import metrics as tracking_metrics
 from pipeline.evaluation.retrieval import retrieval
 from pipeline.inference.embed import described
+from pipeline.inference.heads import head_of
 from pipeline.models.folder import load_model
 from pipeline.sweeps.declaration import RETRIEVAL, TRACKING, Sweep
 from pipeline.sweeps.material import Embedded, Material, Video, by_video
@@ -95,14 +96,20 @@ def _unfinished(run: ReIDRun, settings: ReIDTraining, material: Material) -> tup
     weights = {name.removeprefix(prefix): x for name, x in state[0]["model"].items() if name.startswith(prefix)}
     shapes = SequenceFeatures(next(iter(material.training.values()))).shapes
     head = asdict(settings.head(run.variant))
-    return weights, {"head": head, "in_channels": [one[0] for one in shapes], "training": asdict(settings)}
+    return weights, {
+        "kind": "reid",
+        "head": head,
+        "in_channels": [one[0] for one in shapes],
+        "training": asdict(settings),
+    }
 
 
 def _metrics(weights: Mapping[str, Tensor], card: Mapping[str, Any], settings: Settings, study: Study) -> Metrics:
     material, batch = study.material, settings.embed.batch
-    found = _retrieval(described(weights, card, material.people, batch=batch), settings, material)
+    model = head_of(weights, card, where="trial")
+    found = _retrieval(described(model, material.people, batch=batch), settings, material)
     if study.sweep.is_tracked:
-        table = described(weights, card, material.boxes, batch=batch)
+        table = described(model, material.boxes, batch=batch)
         found |= _tracking(settings, material, by_video(table, study.sweep.split, material.videos))
     return found
 

@@ -27,7 +27,7 @@ def network() -> FineTrackReID:
 
 
 def save_head(folder: Path) -> Path:
-    save_model(folder, network().state_dict(), {"head": asdict(HEAD), "in_channels": list(CHANNELS)})
+    save_model(folder, network().state_dict(), {"kind": "reid", "head": asdict(HEAD), "in_channels": list(CHANNELS)})
     return folder
 
 
@@ -151,7 +151,9 @@ def test_a_file_is_named_for_what_it_is_made_from(tmp_path: Path, card: Path) ->
     assert {name: path for name, (path, _) in jobs(tmp_path, card).items()} == before
     with torch.no_grad():
         other = {name: x + 1 for name, x in network().state_dict().items()}
-    save_model(tmp_path / "reid" / "b" / "seed0", other, {"head": asdict(HEAD), "in_channels": list(CHANNELS)})
+    save_model(
+        tmp_path / "reid" / "b" / "seed0", other, {"kind": "reid", "head": asdict(HEAD), "in_channels": list(CHANNELS)}
+    )
     changed = {name for name, (path, _) in jobs(tmp_path, card).items() if path != before[name]}
     assert changed == {"b/seed0/ground_truth.parquet", "b/seed0/detections.parquet"}
     assert not {path for path, _ in jobs(tmp_path, card, batch=9).values()} & set(before.values())

@@ -1,4 +1,3 @@
-import doctest
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 
 from pipeline.data.frames import letterbox, network_input, read_image
 from pipeline.data.store import FrameFeatures
-from pipeline.inference import features
 from pipeline.inference.features import Features, level_shapes, sequence_features, target_features
 from pipeline.models.roi_align import roi_align
 from pipeline.models.yolox import YOLOX
@@ -51,10 +49,6 @@ def described(model: YOLOX, paths: list[Path], settings: Features = SINGLE) -> l
         device=torch.device("cpu"),
     )
     return list(found)
-
-
-def test_examples_of_the_docstrings_hold() -> None:
-    assert doctest.testmod(features).failed == 0
 
 
 def test_every_frame_comes_in_order_with_its_rows_and_identities(model: YOLOX, paths: list[Path]) -> None:
