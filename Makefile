@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 READY := .venv/ready
 
-.PHONY: setup plan repro sweep test test-slow check bench
+.PHONY: setup plan repro sweep test test-slow check bench docs
 
 setup: $(READY)
 
@@ -20,11 +20,13 @@ $(READY): pyproject.toml constraints.txt
 # What an experiment needs and will take; changes nothing.
 plan: setup
 	@finetrack plan $(EXPERIMENTS) $(if $(SOURCE),--source "$(SOURCE)") \
-		$(if $(DETECTIONS),--detections "$(DETECTIONS)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+		$(if $(DETECTIONS),--detections "$(DETECTIONS)") $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") \
+		$(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 repro: setup
 	@python -m pipeline.choose $(if $(EXPERIMENTS),--experiments "$(EXPERIMENTS)") $(if $(SOURCE),--source "$(SOURCE)") \
-		$(if $(DETECTIONS),--detections "$(DETECTIONS)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+		$(if $(DETECTIONS),--detections "$(DETECTIONS)") $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") \
+		$(if $(WEIGHTS),--weights "$(WEIGHTS)")
 	@dvc repro
 	@python -m pipeline.reports.terminal reports
 
@@ -53,3 +55,8 @@ bench: setup
 	python -m benchmarks.detector
 	python -m benchmarks.reid
 	python -m benchmarks.store
+
+# The documentation's site, from docs/ and the code: site/index.html. Needs no network.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo site/index.html

@@ -1,6 +1,8 @@
-"""Choose the experiments that `dvc repro` runs, and link data, detections or weights to them (`make repro ...`)."""
+"""Choose the experiments that `dvc repro` runs, and link data and the like to them (`make repro ...`)."""
 
 import argparse
+import hashlib
+import json
 import os
 import re
 import sys
@@ -9,7 +11,10 @@ from pathlib import Path
 from pipeline import params
 from pipeline.tables import write_text
 
-_LINE = re.compile(r"^experiments:[ \t]*\[[^\]\r\n]*\]", re.MULTILINE)  # a comment behind it is kept
+# A comment behind it is kept. `dvc exp run -S` writes the list as a line each.
+_LINE = re.compile(r"^experiments:(?:[ \t]*\[[^\]\r\n]*\]|(?:\r?\n[ \t]*-[ \t][^\r\n]*)+)", re.MULTILINE)
+_CARD = "links.json"
+_OTHERS = ("detections", "embeddings")  # links of their own in an experiment's data folder
 
 
 def choose_experiments(names: list[str], *, path: Path = params.PARAMS) -> str:
@@ -28,7 +33,7 @@ def choose_experiments(names: list[str], *, path: Path = params.PARAMS) -> str:
     if before == line:
         return f"{path}: {line} (unchanged)"
     write_text(_LINE.sub(lambda _: line, text), path)
-    return f"{path}: {before} -> {line}"
+    return f"{path}: {' '.join(before.split())} -> {line}"
 
 
 def _refuse_unknown(names: list[str], path: Path) -> None:
@@ -38,12 +43,19 @@ def _refuse_unknown(names: list[str], path: Path) -> None:
         raise ValueError(f"EXPERIMENTS: found {unknown}, expected some of {known}. Correct the names.")
 
 
-def link_data(root: Path, *, source: Path | None, detections: Path | None, weights: Path | None) -> list[str]:
+def link_data(
+    root: Path,
+    *,
+    source: Path | None = None,
+    detections: Path | None = None,
+    embeddings: Path | None = None,
+    weights: Path | None = None,
+) -> list[str]:
     """Link what is given below an experiment's data folder `root`, and say what was linked.
 
-    The folders of `source` (`train`, `test`, ...; not hidden ones) become links in `root`, `detections` becomes
-    `root/detections` and `weights` the one file of `root/weights/`. Links of an earlier choice are replaced, those that
-    a new `source` has no folder for are removed; files and folders stay.
+    The folders of `source` (`train`, `test`, ...; not hidden ones) become links in `root`, `detections` and
+    `embeddings` become links of those names and `weights` the one file of `root/weights/`. Links of an earlier choice
+    are replaced, those that a new `source` has no folder for are removed; files and folders stay.
 
     Raises:
         ValueError: what is given is not there, or a file or folder is in the way.
@@ -59,6 +71,8 @@ def link_data(root: Path, *, source: Path | None, detections: Path | None, weigh
         links += [(root / path.name, path) for path in folders]
     if detections is not None:
         links.append((root / "detections", _existing(detections, "DETECTIONS", folder=True)))
+    if embeddings is not None:
+        links.append((root / "embeddings", _existing(embeddings, "EMBEDDINGS", folder=True)))
     if weights is not None:
         links.append((root / "weights" / weights.name, _existing(weights, "WEIGHTS", folder=False)))
     if links and root.is_symlink():
@@ -73,10 +87,38 @@ def link_data(root: Path, *, source: Path | None, detections: Path | None, weigh
     return [f"{link} removed, SOURCE has none" for link in stale] + [f"{a} -> {b.resolve()}" for a, b in links]
 
 
+def note_links(root: Path) -> None:
+    """Write what the linked folders of an experiment's data hold into `root/links.json`, by names, sizes and times.
+
+    DVC looks at a link to a file and at a data folder that is a link itself, but into no linked folder within one: this
+    file stands for them, so that another choice, or other files behind a link, run the experiment again.
+    """
+    if not root.is_dir() or root.is_symlink():
+        return
+    card, links = root / _CARD, sorted(path for path in root.iterdir() if path.is_symlink() and path.is_dir())
+    text = json.dumps({link.name: _listed(link) for link in links}, indent=2) + "\n"
+    if not links:
+        card.unlink(missing_ok=True)
+    elif not card.is_file() or card.read_text(encoding="utf-8") != text:
+        write_text(text, card)
+
+
+def _listed(folder: Path) -> str:
+    """Digest of the names, sizes and times of all files below a folder, through links."""
+    lines, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if os.path.realpath(Path(place, name)) not in seen)
+        for path in (Path(place, name) for name in sorted(files)):
+            stat = path.stat() if path.exists() else path.lstat()
+            lines.append(f"{path.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n")
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
 def _stale(root: Path, wanted: list[Path]) -> list[Path]:
-    """Links to folders of an earlier SOURCE; given detections are another choice, and stay."""
+    """Links to folders of an earlier SOURCE; given detections and embeddings are other choices, and stay."""
     found = sorted(root.iterdir()) if root.is_dir() else []
-    return [path for path in found if path.is_symlink() and path not in wanted and path.name != "detections"]
+    return [path for path in found if path.is_symlink() and path not in wanted and path.name not in _OTHERS]
 
 
 def _existing(path: Path, name: str, *, folder: bool) -> Path:
@@ -105,7 +147,7 @@ def main() -> None:
     """Parse `make repro`'s variables and do as they say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=str.split, default=None)
-    for name in ("source", "detections", "weights"):
+    for name in ("source", "detections", "embeddings", "weights"):
         parser.add_argument(f"--{name}", type=Path, default=None)
     given = vars(parser.parse_args())
     names = given.pop("experiments")
@@ -114,11 +156,13 @@ def main() -> None:
             names = names or params.experiments()
             if len(names) != 1:
                 raise ValueError(
-                    f"EXPERIMENTS: found {names}, expected one for SOURCE, DETECTIONS or WEIGHTS. Name it."
+                    f"EXPERIMENTS: found {names}, expected one for SOURCE, DETECTIONS, EMBEDDINGS or WEIGHTS. Name it."
                 )
             _refuse_unknown(names, params.PARAMS)
             for line in link_data(Path("data") / names[0], **given):
                 print(line)
+        for name in names or params.experiments():
+            note_links(Path("data") / name)
         if names:
             print(choose_experiments(names))
     except ValueError as error:

@@ -5,9 +5,11 @@ Nothing heavy is imported before a call is known, so that help comes at once.
 
 import argparse
 import platform
+import runpy
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +46,15 @@ class _Version(argparse.Action):
 
 
 def versions() -> str:
-    """A line for this package, Python and each package that computes; nothing of them is imported."""
+    """What a bug report should open with: this package, Python, each package that computes, system and CUDA.
+
+    Nothing of them is imported: torch alone would take a second.
+    """
     lines = [f"finetrack {_version('finetrack-pipeline')}", f"python {platform.python_version()}"]
     packages = {"opencv": "opencv-python"}
-    names = ("torch", "ray", "numpy", "opencv", "trackeval")
-    return "\n".join([*lines, *(f"{name} {_version(packages.get(name, name))}" for name in names)])
+    names = ("torch", "ray", "dvc", "numpy", "opencv", "trackeval")
+    lines += [f"{name} {_version(packages.get(name, name))}" for name in names]
+    return "\n".join([*lines, f"platform {platform.platform()}", f"cuda {_cuda()}"])
 
 
 def _version(package: str) -> str:
@@ -58,11 +64,30 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _cuda() -> str:
+    """Whether torch is built for CUDA, by the file in which its build says so, and the GPUs that the system shows."""
+    torch = find_spec("torch")
+    written = torch and torch.origin and Path(torch.origin).with_name("version.py")
+    built = runpy.run_path(str(written)).get("cuda") if written and written.is_file() else None
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return f"{built or 'no'}, NVIDIA devices: {gpus}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("finetrack", description="Multi-object tracking with FineTrack.", epilog=_EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="print versions and exit")
     calls = parser.add_subparsers(required=True, metavar="CALL")
-    for add in (_add_fetch, _add_plan, _add_track, _add_score, _add_compare, _add_export, _add_submit):
+    for add in (
+        _add_fetch,
+        _add_plan,
+        _add_track,
+        _add_score,
+        _add_compare,
+        _add_export,
+        _add_submit,
+        _add_send,
+        _add_collect,
+    ):
         add(calls)
     return parser
 
@@ -93,6 +118,7 @@ def _add_plan(calls: Any) -> None:
     parser.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: those that params.yaml chooses")
     parser.add_argument("--source", type=Path, metavar="DIR", help="data set, as `make repro SOURCE=` takes it")
     parser.add_argument("--detections", type=Path, metavar="DIR", help="as `make repro DETECTIONS=` takes it")
+    parser.add_argument("--embeddings", type=Path, metavar="DIR", help="as `make repro EMBEDDINGS=` takes it")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="as `make repro WEIGHTS=` takes it")
 
 
@@ -181,8 +207,9 @@ def _add_compare(calls: Any) -> None:
 def _add_export(calls: Any) -> None:
     parser = calls.add_parser(
         "export",
-        help="detections and tracks for other tools",
-        description="Write the detections and tracks of an experiment as COCO JSON, Parquet or MOTChallenge text.",
+        help="ground truth, detections, tracks and embeddings for other tools",
+        description="Write the ground truth, detections and tracks of an experiment as COCO JSON, MOTChallenge text "
+        "or Parquet, which has the embeddings too.",
         epilog=_EPILOG,
     )
     parser.set_defaults(call=_export)
@@ -203,6 +230,31 @@ def _add_submit(calls: Any) -> None:
     parser.add_argument("--variant", default="finetrack")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="FILE.zip", help="default: submission/ in the run's folder")
+
+
+def _add_send(calls: Any) -> None:
+    parser = calls.add_parser(
+        "send",
+        help="hand a sweep's inputs to a cluster",
+        description="Store what the trials of a sweep read where the jobs of a cluster take it (docs/cluster.md).",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(call=_send)
+    parser.add_argument("sweep", metavar="SWEEP", help="sweep of params.yaml")
+    parser.add_argument("--to", required=True, metavar="URL", help="s3://bucket/prefix, or a folder that all nodes see")
+
+
+def _add_collect(calls: Any) -> None:
+    parser = calls.add_parser(
+        "collect",
+        help="bring a sweep's tables home from a cluster",
+        description="Bring the table and page of a sweep that a cluster ran home, checked, whole or not at all.",
+        epilog=_EPILOG,
+    )
+    parser.set_defaults(call=_collect)
+    parser.add_argument("url", metavar="URL", help="the storage to which the sweep was sent")
+    parser.add_argument("--into", type=Path, required=True, metavar="reports/sweeps/SWEEP")
+    parser.add_argument("--replace", action="store_true", help="put it in the place of another one there")
 
 
 def _fetch(**given: Any) -> int:
@@ -257,6 +309,18 @@ def _submit(**given: Any) -> int:
     from pipeline.commands import submit
 
     return submit.run(**given)
+
+
+def _send(**given: Any) -> int:
+    from pipeline.commands import send
+
+    return send.run(**given)
+
+
+def _collect(**given: Any) -> int:
+    from pipeline.commands import collect
+
+    return collect.run(**given)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pipeline.fingerprint import fingerprint
 from pipeline.inference.sequences import Detect, detect_sequence
 from pipeline.inference.targets import sequences_of
 from pipeline.sources import code_digest
+from pipeline.storage import folders_of
 
 
 def main(experiment: str, detector: Path, frames: Path, given: Path, work: Path, out: Path) -> None:
@@ -36,7 +37,12 @@ def main(experiment: str, detector: Path, frames: Path, given: Path, work: Path,
         if one.split in evaluate
     }
 
-    parallel.make_missing(partial(detect_sequence, detector=detector, settings=settings), jobs, what="detect")
+    parallel.make_missing(
+        partial(detect_sequence, detector=detector, settings=settings),
+        jobs,
+        what="detect",
+        reads=lambda one: [detector, *folders_of(one.paths)],
+    )
 
     found = [tables.read(path, tables.DETECTIONS) for path in jobs]
     tables.write(tables.concat([supplied, *found], tables.DETECTIONS), out, tables.DETECTIONS)

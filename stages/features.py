@@ -21,6 +21,7 @@ from pipeline.inference.sequences import store_features
 from pipeline.inference.stores import store_paths, write_card
 from pipeline.inference.targets import detection_targets, ground_truth_targets
 from pipeline.sources import code_digest
+from pipeline.storage import folders_of
 
 
 def main(
@@ -47,7 +48,12 @@ def main(
     }
 
     jobs = {path: targets for paths in stores.values() for path, targets in paths.items()}
-    parallel.make_missing(partial(store_features, detector=detector, settings=settings), jobs, what="features")
+    parallel.make_missing(
+        partial(store_features, detector=detector, settings=settings),
+        jobs,
+        what="features",
+        reads=lambda one: [detector, *folders_of(one.frames.paths)],
+    )
 
     write_card(stores, vars(settings), out)
 

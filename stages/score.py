@@ -56,7 +56,7 @@ def main(
     prepared = scoring.prepared_ground_truth(videos, truth, evaluate, benchmark)
     jobs = scoring.jobs(prepared, truth, tracks=tracks, embeddings=embeddings, splits=evaluate, settings=settings)
     jobs += moments.jobs(prepared, truth, videos, tracks)
-    rows = parallel.map_ordered(operator.call, jobs, what="score", name=scoring.name_of)
+    rows = parallel.map_ordered(operator.call, jobs, what="score", name=scoring.name_of, reads=parallel.paths_of)
     detection = scoring.detection_scores(images, truth, found, evaluate, settings)
     curves = scoring.curves(detector, reid, detection)
 

@@ -18,7 +18,9 @@ from pipeline.folders import replacing_folder
 from pipeline.reports.sweep import write_page
 from pipeline.sweeps import study as studies
 from pipeline.sweeps.material import Files
+from pipeline.sweeps.records import Ended
 from pipeline.sweeps.results import trials
+from pipeline.sweeps.trial import Study
 
 
 def main(
@@ -31,17 +33,27 @@ def main(
     kept: Path,
     out: Path,
 ) -> None:
-    """Try what is missing: first what is known beforehand, then what a searcher suggests."""
-    files = Files(sequences, ground_truth, detections, features, embeddings, kept)
-    study = studies.prepared(sweep, files)
+    """Try what is missing, and write all."""
+    study = studies.prepared(sweep, Files(sequences, ground_truth, detections, features, embeddings, kept))
     attempt = partial(studies.evaluate, study=study)
-    search = tune.Search(attempt, study.sweep, study.epochs, what=f"sweep {sweep}")
+    search = tune.Search(
+        attempt,
+        study.sweep,
+        study.epochs,
+        what=f"sweep {sweep}",
+        ended=lambda told: studies.settle(study, [Ended({}, told)]),
+        reads=studies.reads(study),
+    )
+    finish(sweep, study, search, out)
 
+
+def finish(name: str, study: Study, search: tune.Search, out: Path) -> None:
+    """Try what is missing, first what is known beforehand, then what a searcher suggests; write table and page."""
     lost = studies.settle(study, tune.try_all(search, studies.missing(study)))
     left = studies.suggestions_left(study)
     lost += studies.settle(study, tune.try_suggested(search, studies.scored(study), left))
 
-    found = trials(sweep, study, lost)
+    found = trials(name, study, lost)
     with replacing_folder(out) as new:
         tables.write(found, new / "trials.parquet", found.schema)
         write_page(found, study.sweep, new)

@@ -36,7 +36,12 @@ def main(experiment: str, sequences: Path, detections: Path, embeddings: Path, w
         folder=work / "tracks",
     )
 
-    parallel.make_missing(partial(track_to_file, settings=settings), dict(jobs.values()), what="track")
+    parallel.make_missing(
+        partial(track_to_file, settings=settings),
+        dict(jobs.values()),
+        what="track",
+        reads=lambda job: [path for path in (job.detections, job.embeddings) if path],
+    )
 
     with replacing_folder(out) as new:
         for name, (path, _) in jobs.items():

@@ -11,13 +11,16 @@ from functools import partial
 from pathlib import Path
 
 from pipeline import params, tables
+from pipeline.cluster.session import settings as cluster
 from pipeline.cluster.train import train
 from pipeline.data.supplied import read_weights_card
 from pipeline.entry import run
 from pipeline.fingerprint import fingerprint
 from pipeline.models.folder import load_model, save_model
 from pipeline.sources import code_digest
+from pipeline.storage import folders_of
 from pipeline.training.detector import DetectorTraining, TrainingImages, train_detector
+from pipeline.training.worker import refuse_uneven
 
 
 def main(experiment: str, frames: Path, ground_truth: Path, weights: Path, work: Path, out: Path) -> None:
@@ -37,8 +40,10 @@ def main(experiment: str, frames: Path, ground_truth: Path, weights: Path, work:
     key = fingerprint(settings=settings, **inputs, code=code_digest("pipeline.training.detector"))
     folder = work / "detector" / key
     if not (folder / "model").exists():
+        refuse_uneven(settings.batch, max(cluster().workers, 1), what="detector.batch")
         loop = partial(train_detector, images=images, settings=settings, initial=initial, folder=folder)
-        train(loop, what="train_detector", total=settings.epochs)
+        read = [*folders_of(images.paths), *([initial] if initial else [])]
+        train(loop, what="train_detector", total=settings.epochs, reads=read, makes=[folder])
 
     save_model(out, *load_model(folder / "model"))
 

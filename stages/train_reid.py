@@ -33,6 +33,8 @@ def main(experiment: str, features: Path, work: Path, out: Path) -> None:
             partial(train_runs, runs=missing, stores=stores, settings=settings),
             what="train_reid",
             total=settings.epochs * len(missing),
+            reads=list(stores.values()),
+            makes=[one.folder for one in missing],
         )
 
     with replacing_folder(out) as new:

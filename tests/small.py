@@ -27,7 +27,7 @@ def small_params() -> dict[str, Any]:
     return {"experiments": ["synthetic"], "synthetic": experiment}
 
 
-def copy_of_repository(folder: Path, params: dict[str, Any], *, workers: int = 2) -> Path:
+def copy_of_repository(folder: Path, params: dict[str, Any], *, workers: int = 2, storage: str | None = None) -> Path:
     """The tracked sources in `folder`, a Git repository of its own, with these parameters and a fresh DVC cache."""
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     for name in ("pipeline", "stages", "data/synthetic"):
@@ -35,7 +35,7 @@ def copy_of_repository(folder: Path, params: dict[str, Any], *, workers: int = 2
     for name in ("dvc.yaml", "cluster.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    cluster = yaml.safe_load((ROOT / "cluster.yaml").read_text()) | {"workers": workers}
+    cluster = yaml.safe_load((ROOT / "cluster.yaml").read_text()) | {"workers": workers, "storage": storage}
     (folder / "cluster.yaml").write_text(yaml.safe_dump(cluster))
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):

@@ -85,7 +85,7 @@ def make(root: Path) -> None:
 
 def cluster(root: Path, *, workers: int) -> None:
     """How many work side by side, 0 without Ray."""
-    settings = {"address": None, "workers": workers, "cpus_per_worker": 1, "gpus_per_worker": 0}
+    settings = {"address": None, "workers": workers, "cpus_per_worker": 1, "gpus_per_worker": 0, "storage": None}
     (root / "cluster.yaml").write_text(yaml.safe_dump(settings))
 
 

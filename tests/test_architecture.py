@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "pipeline").rglob("*.py")) + sorted((ROOT / "stages").g
 SWEEP = yaml.safe_load((ROOT / "sweeps/dvc.yaml").read_text())["stages"]["sweep"]["do"]
 STAGES = {**yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"], "sweep": SWEEP}
 
-BASE = {"params", "tables", "boxes", "fingerprint", "sources", "progress", "entry", "folders"}
+BASE = {"params", "tables", "boxes", "fingerprint", "sources", "progress", "entry", "folders", "storage", "versions"}
 BELOW = {
     "world": set(),
     "data": {"world"},

@@ -1,3 +1,5 @@
+import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +89,6 @@ def test_a_name_without_a_section_is_refused(file: Path, names: list[str]) -> No
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("experiments:\n  - synthetic\n", "0 lines"),
         ("experiments: [synthetic,\n  synthetic]\n", "0 lines"),
         ("experiments: synthetic\n", "0 lines"),
         ("experiments: [synthetic]\nexperiments: [synthetic]\n", "'experiments' twice|2 lines"),
@@ -100,6 +101,16 @@ def test_a_list_in_another_form_is_refused_not_broken(tmp_path: Path, text: str,
     with pytest.raises(ValueError, match=found):
         choose.choose_experiments(["b"], path=path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["experiments:\n- synthetic\n- b\n", "experiments:\r\n  - synthetic\r\n"])
+def test_the_list_as_dvc_writes_it_becomes_the_line_again(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    others = "synthetic: {data: {}}\nb: {data: {}}\n"
+    path.write_bytes(f"{text}{others}".encode())
+    said = choose.choose_experiments(["b"], path=path)
+    assert said.startswith(f"{path}: experiments: - synthetic")
+    assert path.read_bytes().decode().split() == f"experiments: [b]\n{others}".split()
 
 
 def test_folders_detections_and_weights_become_links(tmp_path: Path, given: Path) -> None:
@@ -240,3 +251,47 @@ def test_a_misspelt_experiment_gets_no_folder(command: Callable[..., None], give
     with pytest.raises(SystemExit, match="EXPERIMENTS: found"):
         command("--experiments", "mot17-hlaf", "--source", str(given))
     assert not Path("data").exists()
+
+
+def test_embeddings_become_a_link_that_another_source_leaves(tmp_path: Path, given: Path) -> None:
+    root = tmp_path / "data" / "x"
+    assert link(root, given, embeddings="detections") == [f"{root / 'embeddings'} -> {given / 'detections'}"]
+    link(root, given, source=".")
+    assert (root / "embeddings").is_symlink()
+
+
+def test_a_card_stands_for_what_linked_folders_hold(tmp_path: Path, given: Path) -> None:
+    root = tmp_path / "data" / "x"
+    link(root, given, source=".", weights="weights.pth")
+    choose.note_links(root)
+    card, before = root / "links.json", (root / "links.json").read_bytes()
+    assert set(json.loads(before)) == {"detections", "test", "train"}, "DVC sees through links to files itself"
+    choose.note_links(root)
+    assert card.read_bytes() == before
+    (given / "train" / "A" / "gt.txt").write_text("1")
+    choose.note_links(root)
+    changed = card.read_bytes()
+    assert changed != before
+    os.utime(given / "train" / "A" / "gt.txt", (1, 1))
+    choose.note_links(root)
+    assert card.read_bytes() != changed
+    for name in ("detections", "test", "train"):
+        (root / name).unlink()
+    choose.note_links(root)
+    assert not card.exists()
+
+
+def test_links_that_lead_in_a_circle_or_nowhere_are_listed(tmp_path: Path, given: Path) -> None:
+    root = tmp_path / "data" / "x"
+    (given / "train" / "loop").symlink_to(given / "train")
+    (given / "train" / "gone").symlink_to(given / "nowhere")
+    link(root, given, source=".")
+    choose.note_links(root)
+    assert set(json.loads((root / "links.json").read_text())) == {"detections", "test", "train"}
+
+
+def test_a_data_folder_that_is_a_link_or_holds_none_gets_no_card(tmp_path: Path, given: Path) -> None:
+    (tmp_path / "data").symlink_to(given)
+    for root in (tmp_path / "data", given, tmp_path / "nowhere"):
+        choose.note_links(root)
+    assert not (given / "links.json").exists()

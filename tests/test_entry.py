@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import signal
@@ -175,3 +176,58 @@ def test_a_stage_dies_with_its_parent(tmp_path: Path, is_background: bool, end: 
         parent.kill()
         parent.wait()
         parent.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "no"), "work: found no space left on device, .* Make room on its disk and run again"),
+        (OSError(errno.EROFS, "no", "a/b.txt"), "a/b.txt: found read-only file system, .* Mount it for writing"),
+        (PermissionError(errno.EACCES, "no", "a/.b.txt.abcd_123"), "a: found permission denied, .* Change its perm"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "work: found no space left on device"),
+    ],
+    ids=["no path known", "path known", "temporary file", "told in a text"],
+)
+def test_what_the_system_refuses_is_one_line_with_path_and_remedy(
+    arguments: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    def main(work: Path) -> None:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    arguments("--work", "work")
+    with pytest.raises(SystemExit, match=f"^toy: {line}") as refused:
+        entry.run(main)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_error_of_the_system_is_a_bug_and_keeps_its_kind(arguments: Callable[..., None]) -> None:
+    def main(experiment: str) -> None:
+        Path("no such folder/a").read_text()
+
+    arguments("--experiment", "a")
+    with pytest.raises(FileNotFoundError):
+        entry.run(main)
+
+
+def test_what_killed_writes_left_is_removed_once_nothing_touched_it_for_an_hour(
+    arguments: Callable[..., None], tmp_path: Path
+) -> None:
+    work = tmp_path / "runs" / "work"
+    kept = [work / "detector" / "epoch-00001" / "card.json", work / ".hidden", work / "a.b.abcdefgh"]
+    old = [work / "detector" / ".epoch-00002.abcd_123" / "new" / "card.json", work.parent / ".a.parquet.12345678"]
+    young = [work / "features" / ".a.arrow.abcdefgh", work / "reid" / ".model.abcdefgh" / "new" / "card.json"]
+    for path in (*kept, *old, *young):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    for path in (*(one for top in work.parent.iterdir() for one in (top, *top.rglob("*"))),):
+        if path not in young:
+            os.utime(path, (0, 0))
+
+    def main(work: Path) -> None: ...
+
+    arguments("--work", work)
+    entry.run(main)
+    assert all(path.exists() for path in (*kept, *young))
+    assert not any(path.exists() for path in old)
+    assert list((work / "detector").iterdir()) == [work / "detector" / "epoch-00001"]

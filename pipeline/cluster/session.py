@@ -1,17 +1,26 @@
 """Start and end of Ray: one place that owns its address, environment, signals and noise."""
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
+import sys
+import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline import params
+from pipeline.sources import ROOT
+from pipeline.storage import Storage
 
 CLUSTER = Path("cluster.yaml")
 _CONNECT_S = 10.0
+_LONGEST_PLACE = 11  # characters of a folder for temporary files: a socket's path has 107, of which 96 follow
 _OBJECT_STORE_BYTES = 2**30  # tables and results only; frames and features never pass through it
 
 # Set before Ray is imported, because it reads them then. Each was measured to be needed: a driver under `uv run` would
@@ -27,6 +36,11 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
+# Of a Ray that is started on this machine: no token, and its ports on the loopback interface alone. Whatever its name
+# says, the second makes Ray take 127.0.0.1 for this machine's address; without it, it listens on all interfaces.
+_PRIVATE = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+if sys.platform == "linux":
+    _PRIVATE["GLOO_SOCKET_IFNAME"] = "lo"
 
 
 @dataclass(frozen=True)
@@ -35,21 +49,24 @@ class Cluster:
 
     `workers` processes run side by side, each with `cpus_per_worker` and `gpus_per_worker`; 0 workers means no Ray, all
     in this process. `address` is a running Ray cluster's, null starts one on this machine; RAY_ADDRESS overrides it.
+    `storage` carries files to and from nodes of it that do not see the working directory (pipeline.storage).
     """
 
     address: str | None
     workers: int
     cpus_per_worker: float
     gpus_per_worker: float
+    storage: str | None = None
 
     def __post_init__(self) -> None:
-        if "@" in (self.address or ""):  # messages and logs show the address
-            raise ValueError("address: holds a user or password, expected HOST:PORT alone. Use RAY_AUTH_TOKEN.")
+        _refuse_credentials(self.address or "", where="address")
         if self.workers < 0 or self.cpus_per_worker <= 0 or self.gpus_per_worker < 0:
             raise ValueError(
                 f"workers {self.workers}, cpus_per_worker {self.cpus_per_worker}, gpus_per_worker "
                 f"{self.gpus_per_worker}: expected workers >= 0, each with CPUs and 0 or more GPUs. Correct the file."
             )
+        if self.storage is not None:
+            Storage(self.storage)  # refuses what is no address, or holds credentials
 
 
 def settings(path: Path = CLUSTER) -> Cluster:
@@ -63,33 +80,111 @@ def settings(path: Path = CLUSTER) -> Cluster:
     return params.parse(params.load(path), Cluster, where=str(path))
 
 
+def address_of(cluster: Cluster) -> str:
+    """Where Ray runs: host:port, or `local`, which is started for a session on this machine alone.
+
+    Raises:
+        ValueError: RAY_ADDRESS holds a user or password.
+    """
+    given = os.environ.get("RAY_ADDRESS", "")
+    _refuse_credentials(given, where="RAY_ADDRESS")
+    return given or cluster.address or "local"
+
+
 @contextmanager
 def session(cluster: Cluster) -> Iterator[None]:
     """Ray, up for the block: joined where an address is given, else started on this machine and ended after it.
 
     Raises:
-        ValueError: the cluster cannot hold the workers, or cannot be reached.
+        ValueError: the cluster cannot hold the workers, or cannot be reached or started.
     """
-    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
-    address = os.environ.get("RAY_ADDRESS") or cluster.address or "local"
-    if address == "local":
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    address = address_of(cluster)
+    is_private = address == "local"
+    with _environment(_ENVIRONMENT | (_PRIVATE if is_private else {})):
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        _refuse_unreachable(address)
+        with _folder_of_session() if is_private else nullcontext() as folder:
+            context = _started(address, folder)
+            # Ray installs its own SIGTERM handler, which dumps a stack: ours ends the run as Ctrl-C does.
+            previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                print(_where(address, context.dashboard_url, folder), flush=True)
+                _refuse_too_many(cluster, ray.cluster_resources())
+                yield
+            finally:
+                ray.shutdown()
+                signal.signal(signal.SIGTERM, previous)
+
+
+def _started(address: str, folder: Path | None) -> Any:
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
-    _refuse_unreachable(address)
-    private = {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **private)
-    # Ray installs its own SIGTERM handler, which dumps a stack: ours ends the run as Ctrl-C does.
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _refuse_too_many(cluster, ray.cluster_resources())
+        return ray.init(address=address, log_to_driver=False, logging_level="ERROR", **_options(folder))
+    except Exception as error:  # Ray raises plain ones, as when a busy machine took longer than 30 s
+        ray.shutdown()
+        text = " ".join(str(error).split())[:300]
+        raise ValueError(f"Ray at {address}: did not start: {text} Run again, with less beside it.") from error
+
+
+def _options(folder: Path | None) -> dict[str, Any]:
+    if folder is None:
+        return {"runtime_env": {"py_modules": [str(ROOT / "pipeline")]}}  # nodes run this code, whatever they have
+    return {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False, "_temp_dir": str(folder)}
+
+
+@contextmanager
+def _environment(wanted: dict[str, str]) -> Iterator[None]:
+    """The environment with these variables, where it has them not, for the block alone."""
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
         yield
     finally:
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, previous)
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _folder_of_session() -> Iterator[Path]:
+    """A folder for the sockets and logs of a Ray on this machine; those of earlier sessions of this repository go.
+
+    The last one stays, so that the log of a worker that died can be read. A folder is in use while its lock is held,
+    which ends with the process, however that ends.
+    """
+    prefix = f"finetrack-{zlib.crc32(os.fsencode(Path.cwd())):08x}-"
+    place = tempfile.gettempdir() if len(tempfile.gettempdir()) <= _LONGEST_PLACE else "/tmp"
+    for earlier in Path(place).glob(f"{prefix}*"):
+        with suppress(OSError), _locked(earlier):
+            shutil.rmtree(earlier, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    with _locked(folder):
+        yield folder / "ray"  # Ray opens it to everybody, which the folder around it does not
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _where(address: str, dashboard: str | None, folder: Path | None) -> str:
+    if folder is not None:
+        return f"ray: on this machine, logs in {folder}/session_latest/logs"
+    return f"ray: joined {address}, " + (f"dashboard http://{dashboard}" if dashboard else "without a dashboard")
+
+
+def _refuse_credentials(address: str, *, where: str) -> None:
+    if "@" in address:  # messages and logs show the address
+        raise ValueError(f"{where}: holds a user or password, expected HOST:PORT alone. Use RAY_AUTH_TOKEN.")
 
 
 def _refuse_unreachable(address: str) -> None:
@@ -101,7 +196,7 @@ def _refuse_unreachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
     except OSError as error:
         raise ValueError(
-            f"cluster.yaml:address: no Ray cluster answers at {address} ({error}). Start it, or set null."
+            f"cluster.yaml:address, RAY_ADDRESS: no Ray cluster answers at {address} ({error}). Start it or unset it."
         ) from error
 
 

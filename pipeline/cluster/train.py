@@ -1,29 +1,40 @@
 """Training loops on Ray Train: a group of workers, restarted from the last checkpoint when one dies."""
 
-import os
+import dataclasses
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pipeline.cluster.place import Place, place
 from pipeline.cluster.session import Cluster, session, settings
+from pipeline.entry import refusals_in_a_line
 from pipeline.progress import Meter, meter
+from pipeline.storage import Storage
 from pipeline.training.worker import Worker
 
 _RESTARTS = 2  # of a group in which a worker died
 _POLL_S = 1.0
 
 
-def train(loop: Callable[[Worker], None], *, what: str, total: int) -> None:
+def train(
+    loop: Callable[[Worker], None], *, what: str, total: int, reads: Sequence[Path], makes: Sequence[Path]
+) -> None:
     """Run `loop` on every worker of cluster.yaml; `total` is the sum of what the runs tell as their totals.
 
     The loop keeps its own checkpoints and resumes from them, so a restarted group, and a restarted command, go on where
     the last one stopped. Ray's run folder is temporary: a finished run is never mistaken for another.
+
+    `reads` are the files and folders of the repository that all workers read, `makes` the folders in which runs keep
+    checkpoints and results. Where a node does not see the repository, all workers take these from the storage and keep
+    them there, so that all start from the same checkpoint, whichever node the last one was made on; what the storage
+    holds then counts more than what is here, and the driver gets them in the end.
 
     Raises:
         ValueError: the loop raised it (it is not tried again), or workers died more often than can be mended.
@@ -33,8 +44,10 @@ def train(loop: Callable[[Worker], None], *, what: str, total: int) -> None:
         if cluster.workers == 0:
             loop(Worker.local(tell=_Tally(shown)))
             return
-        with session(cluster):
-            _fit(loop, cluster, what, shown)
+        with session(cluster), place(cluster) as here:
+            here.send([*reads, *(path for path in makes if path.exists() and not here.holds(path))])
+            _fit(loop, cluster, what, shown, here=here, reads=reads)
+            here.fetch(makes)
 
 
 class _Tally:
@@ -69,7 +82,9 @@ class _Board:
         return self._refusal
 
 
-def _fit(loop: Callable[[Worker], None], cluster: Cluster, what: str, shown: Meter) -> None:
+def _fit(
+    loop: Callable[[Worker], None], cluster: Cluster, what: str, shown: Meter, *, here: Place, reads: Sequence[Path]
+) -> None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -78,7 +93,7 @@ def _fit(loop: Callable[[Worker], None], cluster: Cluster, what: str, shown: Met
     storage = tempfile.mkdtemp(prefix="finetrack-train-")
     trainer = TorchTrainer(
         _on_worker,
-        train_loop_config={"loop": loop, "board": board, "home": str(Path.cwd())},
+        train_loop_config={"loop": loop, "board": board, "here": here, "reads": reads},
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,
             use_gpu=cluster.gpus_per_worker > 0,
@@ -108,8 +123,7 @@ def _on_worker(config: dict[str, Any]) -> None:
     import ray.train
     from ray.train.torch import get_device, prepare_model
 
-    os.chdir(config["home"])  # paths are relative to the repository's root, Ray starts workers elsewhere
-    board = config["board"]
+    board, here = config["board"], config["here"]
     if reason := ray.get(board.refusal.remote()):
         raise ValueError(reason)  # a restarted group would only meet it again
     context = ray.train.get_context()
@@ -122,10 +136,23 @@ def _on_worker(config: dict[str, Any]) -> None:
         tell=lambda *news: board.tell.remote(*news),
     )
     try:
-        config["loop"](worker)
+        with refusals_in_a_line(Path("runs")):
+            if here.enter():
+                here.fetch(config["reads"])
+            if here.storage:
+                worker = dataclasses.replace(worker, keep=here.storage.put, bring=partial(_bring, here.storage))
+            config["loop"](worker)
     except ValueError as error:
         ray.get(board.refuse.remote(str(error)))
         raise
+
+
+def _bring(storage: Storage, path: Path) -> None:
+    """Make a folder what the storage holds, which is nothing before a worker kept it, so that all workers agree."""
+    if storage.has(path):
+        storage.get(path)
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _summed(value: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.cluster.place import Place, place
 from pipeline.cluster.session import Cluster, session, settings
 from pipeline.progress import Meter, meter
 from pipeline.sweeps import optimizer
@@ -31,18 +32,32 @@ _ENVIRONMENT = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT":
 _LONGEST = 300  # characters of an error
 
 
+def _silent(report: Report) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Search:
     """How trials are made: `evaluate(configuration, tell)` returns a report that holds every objective of the sweep.
 
     An objective is NaN where the trial failed. Under asha a report is told after each of at most `epochs` epochs, with
-    the number of the `epoch`. `what` names the search where progress is shown.
+    the number of the `epoch`. `what` names the search where progress is shown; `ended` hears, in this process, the last
+    report of each trial that is over. `reads` are the files and folders that trials read, which nodes that do not see
+    the repository take from `storage`, else from that of cluster.yaml.
     """
 
     evaluate: Evaluate
     sweep: Sweep
     epochs: int
     what: str
+    ended: Callable[[Report], object] = _silent
+    reads: Sequence[Path] = ()
+    storage: str | None = None
+
+    def cluster(self) -> Cluster:
+        """What cluster.yaml says, with the search's own storage."""
+        found = settings()
+        return replace(found, storage=self.storage or found.storage)
 
 
 def try_all(search: Search, configurations: Sequence[Configuration]) -> list[Ended]:
@@ -51,18 +66,21 @@ def try_all(search: Search, configurations: Sequence[Configuration]) -> list[End
     Raises:
         ValueError: tpe or asha without workers, or trials that ended unseen.
     """
-    cluster = settings()
+    cluster = search.cluster()
     with meter(search.what, len(configurations)) as shown:
-        tally, sweep = _Tally(search.sweep, shown), search.sweep
+        tally, sweep = _Tally(search, shown), search.sweep
         _refuse_no_ray(cluster, sweep)
         if cluster.workers == 0 or not configurations:
             return _loop(search, configurations, tally)
-        with session(cluster):
+        with session(cluster), place(cluster) as here:
             from ray import tune
 
+            here.send(search.reads)
             numbers = {"number": tune.grid_search(list(range(len(configurations))))}
             named = dict(enumerate(configurations))
-            trial = tune.with_parameters(_numbered, evaluate=search.evaluate, named=named, home=str(Path.cwd()))
+            trial = tune.with_parameters(
+                _numbered, named=named, evaluate=search.evaluate, here=here, reads=search.reads
+            )
             results = _fit(trial, numbers, _asha(search) if sweep.scheduler == "asha" else {}, sweep, cluster, tally)
     _refuse_incomplete(results, len(configurations), sweep)
     told = {one.config["number"]: one for one in results if one.config}  # none of trials that never started
@@ -77,29 +95,32 @@ def try_suggested(search: Search, known: optimizer.Known, count: int) -> list[En
     """
     if count < 1:
         return []
-    cluster = settings()
+    cluster = search.cluster()
     _refuse_no_ray(cluster, search.sweep)
-    with meter(search.what, count) as shown, session(cluster):
+    with meter(search.what, count) as shown, session(cluster), place(cluster) as here:
         from ray import tune
 
         from pipeline.cluster.callbacks import Suggestions
 
-        trial = tune.with_parameters(_suggested, evaluate=search.evaluate, home=str(Path.cwd()))
+        here.send(search.reads)
+        trial = tune.with_parameters(_suggested, evaluate=search.evaluate, here=here, reads=search.reads)
         options = {"search_alg": Suggestions(search.sweep, known), "num_samples": count}
         options |= _asha(search) if search.sweep.scheduler == "asha" else {}
-        results = _fit(trial, {}, options, search.sweep, cluster, _Tally(search.sweep, shown))
+        results = _fit(trial, {}, options, search.sweep, cluster, _Tally(search, shown))
     _refuse_incomplete(results, count, search.sweep)
     return [_ended(one.config, one) for one in results if one.config]
 
 
 class _Tally:
-    """Counts trials that are over and shows the best so far by the first objective."""
+    """Counts trials that are over, shows the best so far by the first objective, and passes their reports on."""
 
-    def __init__(self, sweep: Sweep, shown: Meter) -> None:
-        self._name, self._direction = next(iter(sweep.objectives.items()))
-        self._shown, self._done, self._best = shown, 0, math.nan
+    def __init__(self, search: Search, shown: Meter) -> None:
+        self._name, self._direction = next(iter(search.sweep.objectives.items()))
+        self._ended, self._shown, self._done, self._best = search.ended, shown, 0, math.nan
 
     def __call__(self, report: Report | None) -> None:
+        if report and "records" in report:
+            self._ended(report)
         self._done += 1
         value = (report or {}).get(self._name, math.nan)
         better = value > self._best if self._direction == "max" else value < self._best
@@ -147,19 +168,16 @@ def _fit(
         shutil.rmtree(storage, ignore_errors=True)
 
 
-def _numbered(config: dict[str, Any], *, evaluate: Evaluate, named: dict[int, Configuration], home: str) -> Report:
-    return _suggested(named[config["number"]], evaluate=evaluate, home=home)
+def _numbered(config: dict[str, Any], *, named: dict[int, Configuration], **shared: Any) -> Report:
+    return _suggested(named[config["number"]], **shared)
 
 
-def _suggested(config: Configuration, *, evaluate: Evaluate, home: str) -> Report:
+def _suggested(config: Configuration, *, evaluate: Evaluate, here: Place, reads: Sequence[Path]) -> Report:
     from ray import tune
 
-    os.chdir(home)  # paths are relative to the repository's root, Tune gives each trial a folder of its own
+    if here.enter():  # Tune gives each trial a folder of its own
+        here.fetch(reads)
     return evaluate(dict(config), tune.report)
-
-
-def _silent(report: Report) -> None:
-    return None
 
 
 def _ended(asked: Configuration, result: Any) -> Ended:

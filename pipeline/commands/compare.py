@@ -62,14 +62,16 @@ def read_scores(source: str) -> list[tuple[str, pa.Table]]:
 def printed(lines: Sequence[Line], *, is_full: bool) -> list[Printed]:
     """A table a kind, experiment, split and evaluator or protocol; a row a source of each line.
 
-    Only rows for all sequences, and means where there are several seeds, unless `is_full`.
+    Only rows for all sequences, and means where there are several seeds, unless `is_full`. Tables that hold the paper
+    alone come last.
     """
     shown = [line for line in lines if is_full or (line.key.sequence in (None, aligned.WHOLE) and not line.is_in_mean)]
     groups: dict[tuple, list[Line]] = {}
     for line in shown:
         key = line.key
         groups.setdefault((key.kind, key.experiment, key.split, key.evaluator or key.protocol), []).append(line)
-    return [_printed(" ".join(filter(None, title)), part, is_full=is_full) for title, part in groups.items()]
+    ordered = sorted(groups.items(), key=lambda group: all(set(line.sources) == {aligned.PAPER} for line in group[1]))
+    return [_printed(" ".join(filter(None, title)), part, is_full=is_full) for title, part in ordered]
 
 
 def _printed(title: str, lines: Sequence[Line], *, is_full: bool) -> Printed:

@@ -65,5 +65,5 @@ def _checked(dataset: str, folder: Path, data: PublishedData) -> int:
     found = faults_of_published(folder, data) if folder.is_dir() else [f"{folder}: no such folder. Fetch {dataset}."]
     for line in found:
         print(line)
-    print(f"{folder}: {f'{len(found)} faults' if found else 'whole'}")
+    print(f"{folder}: {f'{len(found)} fault' + 's' * (len(found) > 1) if found else 'whole'}")
     return 1 if found else 0

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pipeline.commands.estimates import Amounts, Estimate, amounts_of, amounts_o
 from pipeline.commands.printing import Printed, to_terminal
 from pipeline.data.faults import faults_of_crowds, faults_of_split
 from pipeline.data.layout import Data, read_layout
-from pipeline.data.supplied import supplied_detections, supplied_weights
+from pipeline.data.supplied import supplied_detections, supplied_embeddings, supplied_weights
 from pipeline.entry import seconds_of_stages
 from pipeline.evaluation.experiment import Score
 from pipeline.inference.embed import Embed
@@ -45,6 +45,16 @@ _OBJECT_STORE = Path("/dev/shm")
 _OBJECT_STORE_BYTES = 2**30  # as pipeline.cluster.session asks for
 
 
+@dataclass(frozen=True)
+class Given:
+    """What lies elsewhere than in data/<experiment>/, as `make repro` takes it."""
+
+    source: Path | None = None
+    detections: Path | None = None
+    embeddings: Path | None = None
+    weights: Path | None = None
+
+
 @dataclass
 class Findings:
     """What is missing, what is only worth knowing, and the table of stages, of one experiment or of the machine."""
@@ -54,7 +64,13 @@ class Findings:
     stages: list[Estimate] = field(default_factory=list)
 
 
-def run(experiments: list[str], source: Path | None, detections: Path | None, weights: Path | None) -> int:
+def run(
+    experiments: list[str],
+    source: Path | None,
+    detections: Path | None,
+    embeddings: Path | None,
+    weights: Path | None,
+) -> int:
     """Print the plan of each experiment; 1 if anything is missing. Nothing is linked, written or rendered.
 
     Data is looked for where `make repro` would find it: in `source`, else in data/<experiment>/.
@@ -63,11 +79,14 @@ def run(experiments: list[str], source: Path | None, detections: Path | None, we
         ValueError: params.yaml cannot be read, or `source` and the like come with several experiments.
     """
     names = experiments or params.experiments()
-    if any((source, detections, weights)) and len(names) != 1:
-        raise ValueError(f"EXPERIMENTS: found {names}, expected one for SOURCE, DETECTIONS or WEIGHTS. Name it.")
+    given = Given(source, detections, embeddings, weights)
+    if given != Given() and len(names) != 1:
+        raise ValueError(
+            f"EXPERIMENTS: found {names}, expected one for SOURCE, DETECTIONS, EMBEDDINGS or WEIGHTS. Name it."
+        )
     every = {"this machine": machine_findings()}
     for name in names:
-        every[name] = experiment_findings(name, source=source, detections=detections, weights=weights)
+        every[name] = experiment_findings(name, given)
     written = sum(one.bytes for findings in every.values() for one in findings.stages)
     _check_disk(every["this machine"], written)
     for name, findings in every.items():
@@ -99,7 +118,7 @@ def machine_findings() -> Findings:
     return result
 
 
-def experiment_findings(name: str, *, source: Path | None, detections: Path | None, weights: Path | None) -> Findings:
+def experiment_findings(name: str, given: Given) -> Findings:
     """Check an experiment's settings, packages, weights and data, and estimate its stages.
 
     Raises:
@@ -121,21 +140,30 @@ def experiment_findings(name: str, *, source: Path | None, detections: Path | No
     if "data" not in sections:
         return result
     root = Path("data") / name
-    amounts = _check_data(result, sections["data"], source or root, detections, root)
+    amounts = _check_data(result, sections["data"], given, root)
+    if "reid" in sections:
+        result.missing += _refusal(_refuse_clash, given.embeddings or root / "embeddings", sections["reid"].variants)
     if "detector" in sections and amounts is not None and amounts.training_images:
-        _check_weights(result, sections["detector"], weights, root)
+        _check_weights(result, sections["detector"], given.weights, root)
     if amounts is not None and {"detector", "features", "reid"} <= sections.keys():
         result.stages = estimates(amounts, sections["detector"], sections["features"], sections["reid"])
         result.stages = list(_with_seconds(result.stages, Path("runs") / name, has_gpu=torch.cuda.is_available()))
     return result
 
 
-def _check_data(result: Findings, data: Data, root: Path, detections: Path | None, own: Path) -> Amounts | None:
+def _check_data(result: Findings, data: Data, given: Given, own: Path) -> Amounts | None:
     """Read the data as `prepare` does; where it refuses, list everything that is wrong."""
+    root = given.source or own
     if data.world is not None:
         return amounts_of_world(data)
     try:
-        return amounts_of(read_layout(root, data, detections=detections or supplied_detections(own)), data)
+        detections = given.detections or supplied_detections(own)
+        embeddings = given.embeddings or supplied_embeddings(own)
+        if embeddings and not detections:
+            raise ValueError(f"{embeddings}: embeddings without detections, expected both. Give DETECTIONS too.")
+        layout = read_layout(root, data, detections=detections, embeddings=embeddings)
+        result.notes += layout.notes
+        return amounts_of(layout, data)
     except ValueError as error:
         found = list(_all_faults(root, data))
         result.missing += found if str(error) in found else [str(error), *found]
@@ -143,11 +171,8 @@ def _check_data(result: Findings, data: Data, root: Path, detections: Path | Non
 
 
 def _all_faults(root: Path, data: Data) -> Iterator[str]:
-    for split, name in data.folders.items():
-        if (root / name).is_dir():
-            yield from faults_of_split(root / name, data, is_annotated=split == "train")
-        else:
-            yield f"{root / name}: no such folder, expected the {split} sequences. Link or copy the dataset there."
+    for split in data.folders:
+        yield from faults_of_split(root, split, data, is_annotated=split == "train")
     yield from faults_of_crowds(root, data.crowds)
 
 
@@ -160,6 +185,12 @@ def _check_weights(result: Findings, detector: DetectorTraining, weights: Path |
             load_checkpoint(YOLOX.build(detector.size), path, strict=False)
     except ValueError as error:
         result.missing.append(str(error))
+
+
+def _refuse_clash(embeddings: Path, variants: Collection[str]) -> None:
+    names = sorted(path.name for path in embeddings.iterdir() if path.name in variants) if embeddings.is_dir() else []
+    if names:
+        raise ValueError(f"{embeddings}: {names} are variants of reid too, expected other names. Rename the folders.")
 
 
 def _refuse_uneven_step(detector: DetectorTraining) -> None:

@@ -117,7 +117,10 @@ def labels_with_ids(images: Path, root: Path) -> Iterator[Crowd]:
 def _lines(path: Path, what: str) -> Iterator[tuple[str, str]]:
     """Each line that is not blank, after `file:line`."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file, expected {what}. Download the data set or correct the path.")
+        raise ValueError(
+            f"{path}: no such file, expected {what}. "
+            "Fetch the set (`finetrack fetch`), correct the path, or take it out of `crowds` in params.yaml."
+        )
     number = 0
     with path.open(encoding="utf-8-sig") as file:
         try:

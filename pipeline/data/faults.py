@@ -4,39 +4,46 @@ import dataclasses
 import glob
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from pipeline.data import motchallenge
 from pipeline.data.crowds import CrowdFiles, crowd_tables
 from pipeline.data.layout import Data, Split, read_layout
 from pipeline.data.published import PublishedData
+from pipeline.data.sequences import find_sequences, name_of, read_sequence
 
 
 def faults_of_published(folder: Path, data: PublishedData) -> list[str]:
     """What a data set in `folder` lacks: splits, sequences, frames, ground truth, images of lists; nothing if whole."""
     found = []
-    for split, count in data.sequences.items():
+    for name, count in data.sequences.items():
+        split = cast(Split, name)
         found += _too_few(folder / split, count)
-        settings = Data("MOT17", {"train": split}, False, "*", (), None)
+        settings = Data("MOT17", {split: split}, False, "*", (), None)
         if (folder / split).is_dir():
-            found += faults_of_split(folder / split, settings, is_annotated=split != "test")
+            found += [
+                f"{path}: holds no seqinfo.ini, expected a sequence. Extract it again."
+                for path in sorted((folder / split).iterdir())
+                if path.is_dir() and not (path / "seqinfo.ini").is_file()
+            ]
+            found += faults_of_split(folder, split, settings, is_annotated=split != "test")
     return found + faults_of_crowds(folder.parent, data.crowds)
 
 
-def faults_of_split(folder: Path, data: Data, *, is_annotated: bool) -> list[str]:
-    """The faults of every sequence of `data` in the folder of one split, one line each.
+def faults_of_split(root: Path, split: Split, data: Data, *, is_annotated: bool) -> list[str]:
+    """The faults of every sequence of a split below `root`, one line each.
 
     Checked are seqinfo.ini, the number of frames against it, whole images, their size, and, where `is_annotated`,
-    gt.txt against the frames.
+    the ground truth against the frames.
     """
-    found = [f"{path}: holds no seqinfo.ini, expected a sequence. Extract it again." for path in _bare(folder, data)]
+    chosen = data.folders[split]
+    if isinstance(chosen, str) and not (root / chosen).is_dir():
+        return [f"{root / chosen}: no such folder, expected the {split} sequences. Link or copy the dataset there."]
     try:
-        sequences = motchallenge.sequence_folders(folder)
+        sequences = find_sequences(root, chosen, data.sequences)
     except ValueError as error:
-        return [*found, str(error)]
-    for sequence in sequences:
-        if sequence.match(data.sequences):
-            found += dict.fromkeys(_faults_of_sequence(sequence, data, is_annotated=is_annotated))
-    return found
+        return [str(error)]
+    return [line for one in sequences for line in dict.fromkeys(_faults_of_sequence(one, root, data, is_annotated))]
 
 
 def faults_of_crowds(root: Path, crowds: Mapping[str, CrowdFiles]) -> list[str]:
@@ -51,36 +58,27 @@ def faults_of_crowds(root: Path, crowds: Mapping[str, CrowdFiles]) -> list[str]:
     return found
 
 
-def _faults_of_sequence(folder: Path, data: Data, *, is_annotated: bool) -> Iterator[str]:
+def _faults_of_sequence(place: Path, root: Path, data: Data, is_annotated: bool) -> Iterator[str]:
     """The faults of images and of ground truth, each of which may hide those behind it."""
-    annotations = folder / "gt" / "gt.txt"
-    if is_annotated and not annotations.is_file():
-        yield f"{annotations}: no such file, expected the ground truth. Extract the sequence again."
-    split: Split = "train" if annotations.is_file() else "test"
-    is_halved = data.halves and split == "train"
-    alone = Data(data.benchmark, {split: folder.parent.name}, is_halved, glob.escape(folder.name), (), None)
     try:
-        info = motchallenge.read_seqinfo(folder / "seqinfo.ini")
+        sequence = read_sequence(place, {})
     except ValueError as error:
         yield str(error)
         return
-    if annotations.is_file():
+    if sequence.is_annotated:
         try:
-            motchallenge.read_ground_truth(annotations, frames=info.frames)
+            sequence.ground_truth()
         except ValueError as error:
             yield str(error)
+    elif is_annotated:
+        yield f"{sequence.annotations}: no such file, expected the ground truth. Extract the sequence again."
+    split: Split = "train" if sequence.is_annotated else "test"
+    pattern = glob.escape(str(place.with_name(name_of(place)).relative_to(root)))
+    alone = Data(data.benchmark, {split: (pattern,)}, data.halves and split == "train", "*", (), None)
     try:
-        read_layout(folder.parent.parent, alone)
+        read_layout(root, alone)
     except ValueError as error:
         yield str(error)
-
-
-def _bare(folder: Path, data: Data) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and path.match(data.sequences) and not (path / "seqinfo.ini").is_file()
-    ]
 
 
 def _too_few(folder: Path, count: int) -> list[str]:

@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import tables
-from pipeline.data import motchallenge, split
+from pipeline.data import split
 from pipeline.data.crowds import CrowdFiles, crowd_tables, image_size
-from pipeline.data.given import read_given
-from pipeline.data.motchallenge import Annotations, Detections, SequenceInfo
+from pipeline.data.embeddings import read_embeddings
+from pipeline.data.given import Given, read_given
+from pipeline.data.motchallenge import Annotations, SequenceInfo
+from pipeline.data.sequences import Sequence, find_sequences, is_video, read_sequence
 from pipeline.data.synthetic import World
 
 Split = Literal["train", "val", "test"]
@@ -24,15 +27,16 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 class Data:
     """Where an experiment's sequences are and how they are divided.
 
-    `folders` names the folder of each split under `data/<experiment>/`; with `halves` the folder of `train` holds whole
-    sequences whose first halves train and whose second halves are `val` (ByteTrack's rule). `sequences` is a glob over
-    sequence folders (MOT17 keeps each sequence three times; `*-FRCNN` takes one). `evaluate` are the splits that are
+    `folders` names the folder of each split under `data/<experiment>/`, or lists its sequences there (patterns such as
+    `street-*` or `videos/dance-0[12]`); with `halves` those of `train` are whole sequences whose first halves train and
+    whose second halves are `val` (ByteTrack's rule). `sequences` is a pattern of the names that are kept (MOT17 keeps
+    each sequence three times; `*-FRCNN` takes one). `evaluate` are the splits that are
     detected, tracked and, where annotated, scored, by the rules of `benchmark`. `world` describes the synthetic world
     that is rendered instead of reading frames. `crowds` are sets of single images that the detector trains on as well.
     """
 
     benchmark: Literal["MOT15", "MOT16", "MOT17", "MOT20", "DanceTrack"]
-    folders: dict[Split, str]
+    folders: dict[Split, str | tuple[str, ...]]
     halves: bool
     sequences: str
     evaluate: tuple[Split, ...]
@@ -45,60 +49,96 @@ class Data:
             raise ValueError(f"folders {self.folders} with halves: expected the one folder of `train`. Correct them.")
         if not self.sequences:
             raise ValueError("sequences '': expected a pattern of folders, * for all. Give it.")
+        if self.world is not None and not isinstance(self.folders.get("train"), str):
+            raise ValueError(f"folders {self.folders} with a world: expected one folder of `train`. Correct them.")
         if unknown := [name for name in self.evaluate if name not in known]:
             raise ValueError(f"evaluate {unknown}: expected splits among {known}. Add their folders.")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The tables of an experiment (schemas in `pipeline.tables`)."""
+    """The tables of an experiment (schemas in `pipeline.tables`).
+
+    `embeddings` are of the given detections, by the model they were made with; `notes` are what was assumed or left out
+    on the way.
+    """
 
     sequences: pa.Table
     frames: pa.Table
     ground_truth: pa.Table
     given: pa.Table
+    embeddings: Mapping[str, pa.Table]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Frames `chosen` (1-based numbers in the whole sequence) of a sequence folder, as one split of the experiment."""
+    """Frames `chosen` (1-based numbers in the whole sequence) of a sequence, as one split of the experiment."""
 
     split: str
-    folder: Path
-    info: SequenceInfo
+    sequence: Sequence
     chosen: range
 
+    @property
+    def info(self) -> SequenceInfo:
+        """What is known of the whole sequence."""
+        return self.sequence.info
 
-def read_layout(root: Path, data: Data, *, detections: Path | None = None) -> Layout:
+
+def read_layout(
+    root: Path,
+    data: Data,
+    *,
+    detections: Path | None = None,
+    embeddings: Path | None = None,
+    videos: Mapping[Path, Path] = MappingProxyType({}),
+) -> Layout:
     """Read and check all sequences below `root`, before any long work.
 
     `detections` is a folder as `pipeline.data.given` reads it; where it is given, nothing is trained: a sequence need
-    not have images, and of the splits' folders one that is evaluated is enough.
+    not have images, and of the splits' folders one that is evaluated is enough. `embeddings` is a folder as
+    `pipeline.data.embeddings` reads it, of those detections. `videos` holds the folder of frames of each video
+    (`videos_of`); one that is missing there is taken to have as many frames as its header says.
 
     Raises:
         ValueError: a folder, file or row is missing or wrong; the message names file, line, found, expected, remedy.
     """
-    folders = _present(root, data, detections)
-    found = [part for name, folder in folders.items() for part in _parts(folder, name, data)]
+    found = [part for name in _present(root, data, detections) for part in _parts(root, name, data, videos)]
     parts = sorted(found, key=lambda part: (("train", "val", "test").index(part.split), part.info.name))
+    _refuse_shared(parts, data)
     crowd_frames, crowd_truth = crowd_tables(root, data.crowds if detections is None else {})
     given = {} if detections is None else read_given(detections)
+    described = {} if embeddings is None else read_embeddings(embeddings, given, detections)
+    evaluated = [part for part in parts if part.split in data.evaluate]
     layout = Layout(
         sequences=tables.concat([_sequence_row(part) for part in parts], tables.SEQUENCES),
         frames=tables.concat([*(_frame_rows(part, detections) for part in parts), crowd_frames], tables.FRAMES),
         ground_truth=tables.concat([*map(_annotation_rows, parts), crowd_truth], tables.GROUND_TRUTH),
         given=tables.concat(
-            [_given_rows(part, detections, given) for part in parts if detections and part.split in data.evaluate],
-            tables.DETECTIONS,
+            [_given_rows(part, detections, given) for part in evaluated if detections], tables.DETECTIONS
         ),
+        embeddings={
+            name: pa.concat_tables([_embedding_rows(part, given, values, f"{embeddings}/{name}") for part in evaluated])
+            for name, values in described.items()
+        },
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.sequence.notes)),
     )
     _refuse_namesakes(layout.sequences, data, root)
     return layout
 
 
-def _present(root: Path, data: Data, detections: Path | None) -> dict[str, Path]:
-    """The folder of each split; what given detections make unnecessary may be missing and is left out aloud."""
-    folders: dict[str, Path] = {name: root / folder for name, folder in data.folders.items()}
+def videos_of(root: Path, data: Data) -> list[Path]:
+    """The video files among the sequences, whose frames are to be extracted; missing folders have none."""
+    found = []
+    for chosen in data.folders.values():
+        if not isinstance(chosen, str) or (root / chosen).is_dir():
+            found += [place for place in find_sequences(root, chosen, data.sequences) if is_video(place)]
+    return list(dict.fromkeys(found))
+
+
+def _present(root: Path, data: Data, detections: Path | None) -> list[Split]:
+    """The splits whose folder is there; what given detections make unnecessary may be missing and is left out aloud."""
+    folders = {name: root / (chosen if isinstance(chosen, str) else ".") for name, chosen in data.folders.items()}
     missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
     evaluated = set(folders) if data.halves else set(data.evaluate)
     for name, folder in missing.items():
@@ -107,27 +147,23 @@ def _present(root: Path, data: Data, detections: Path | None) -> dict[str, Path]
                 f"{folder}: no such folder, expected the {name} sequences. Link or copy the dataset there."
             )
         print(f"{folder}: no such folder; {name} is left out, since detections are given")
-    return {name: folder for name, folder in folders.items() if name not in missing}
+    return [name for name in folders if name not in missing]
 
 
-def _parts(folder: Path, name: str, data: Data) -> Iterator[_Part]:
-    found = [path for path in motchallenge.sequence_folders(folder) if path.match(data.sequences)]
-    if not found:
-        raise ValueError(
-            f"{folder}: no sequence matches {data.sequences!r}, expected folders with seqinfo.ini. Check the path."
-        )
-    for path in found:
-        info = motchallenge.read_seqinfo(path / "seqinfo.ini")
-        if data.halves and info.frames < _SHORTEST_HALVED:
+def _parts(root: Path, name: Split, data: Data, videos: Mapping[Path, Path]) -> Iterator[_Part]:
+    for place in find_sequences(root, data.folders[name], data.sequences):
+        sequence = read_sequence(place, videos)
+        length = sequence.info.frames
+        if data.halves and length < _SHORTEST_HALVED:
             raise ValueError(
-                f"{path / 'seqinfo.ini'}: seqLength is {info.frames}, expected {_SHORTEST_HALVED} or more for two "
-                "halves. Remove the sequence."
+                f"{sequence.source}: {length} frames, expected {_SHORTEST_HALVED} or more for two halves. "
+                "Remove the sequence."
             )
         if data.halves:
-            yield _Part("train", path, info, split.half_range(info.frames, "train"))
-            yield _Part("val", path, info, split.half_range(info.frames, "val"))
+            yield _Part("train", sequence, split.half_range(length, "train"))
+            yield _Part("val", sequence, split.half_range(length, "val"))
         else:
-            yield _Part(name, path, info, range(1, info.frames + 1))
+            yield _Part(name, sequence, range(1, length + 1))
 
 
 def _sequence_row(part: _Part) -> pa.Table:
@@ -139,26 +175,26 @@ def _sequence_row(part: _Part) -> pa.Table:
         "width": part.info.width,
         "height": part.info.height,
         "first": part.chosen.start,
-        "has_ground_truth": _annotations_file(part).is_file(),
-        "has_images": _has_images(part),
+        "has_ground_truth": part.sequence.is_annotated,
+        "has_images": part.sequence.has_images,
     }
     return pa.Table.from_pylist([row], schema=tables.SEQUENCES)
 
 
 def _frame_rows(part: _Part, detections: Path | None) -> pa.Table:
-    if not _has_images(part):
+    if not part.sequence.has_images:
         if detections is None:
             raise ValueError(
-                f"{part.folder / part.info.image_folder}: no such folder, expected {part.info.frames} images. "
+                f"{part.sequence.place / part.info.image_folder}: no such folder, expected {part.info.frames} images. "
                 "Add the images, or give detections (make repro ... DETECTIONS=folder)."
             )
         return tables.empty(tables.FRAMES)
-    motchallenge.check_sequence(part.folder)
-    paths = motchallenge.images(part.folder, part.info)
+    paths = part.sequence.images()
     chosen = [paths[number - 1] for number in part.chosen]
-    for path in chosen:
-        _refuse_damaged(path)
-    _refuse_other_size(chosen[0], part)
+    if part.sequence.is_extracted:
+        for path in chosen:
+            _refuse_damaged(path)
+        _refuse_other_size(chosen[0], part)
     return pa.table(
         {
             "split": [part.split] * len(chosen),
@@ -171,11 +207,13 @@ def _frame_rows(part: _Part, detections: Path | None) -> pa.Table:
 
 
 def _annotation_rows(part: _Part) -> pa.Table:
-    if not _annotations_file(part).is_file():
+    if not part.sequence.is_annotated:
         if part.split == "train":
-            raise ValueError(f"{_annotations_file(part)}: no such file, expected the ground truth to train on. Add it.")
+            raise ValueError(
+                f"{part.sequence.annotations}: no such file, expected the ground truth to train on. Add it."
+            )
         return tables.empty(tables.GROUND_TRUTH)
-    whole: Annotations = motchallenge.read_ground_truth(_annotations_file(part), frames=part.info.frames)
+    whole: Annotations = part.sequence.ground_truth()
     keep = _ordered(whole.frames, part.chosen)
     columns = {
         "identity": whole.identities,
@@ -186,20 +224,42 @@ def _annotation_rows(part: _Part) -> pa.Table:
     return _box_rows(part, whole.frames, whole.boxes, keep, columns, tables.GROUND_TRUTH)
 
 
-def _given_rows(part: _Part, source: Path | None, given: Mapping[str, Detections]) -> pa.Table:
+def _given_rows(part: _Part, source: Path | None, given: Mapping[str, Given]) -> pa.Table:
     if part.info.name not in given:
         raise ValueError(
             f"{source}: detections of {sorted(given)}, expected also of {part.info.name}. "
             "Add them or remove the sequence."
         )
-    found = given[part.info.name]
+    found = given[part.info.name].detections
     if len(found.frames) and found.frames[-1] > part.info.frames:
         raise ValueError(
             f"{source}: {part.info.name} has frame {found.frames[-1]}, expected at most {part.info.frames} "
-            "by seqinfo.ini. Give the sequence's own detections."
+            f"by {part.sequence.source.name}. Give the sequence's own detections."
         )
     keep = _ordered(found.frames, part.chosen)
     return _box_rows(part, found.frames, found.boxes, keep, {"score": found.scores}, tables.DETECTIONS)
+
+
+def _embedding_rows(part: _Part, given: Mapping[str, Given], values: Mapping[str, np.ndarray], source: str) -> pa.Table:
+    """An embedding for every row of the part's given detections (tables.embeddings_schema)."""
+    if part.info.name not in values:
+        raise ValueError(
+            f"{source}: embeddings of {sorted(values)!r:.300}, expected also of {part.info.name}. "
+            "Add them or remove the sequence."
+        )
+    found = given[part.info.name]
+    keep = _ordered(found.detections.frames, part.chosen)
+    frames = found.detections.frames[keep] - part.chosen.start + 1
+    chosen = values[part.info.name][found.rows[keep]]
+    schema = tables.embeddings_schema(chosen.shape[1])
+    columns = {
+        "split": pa.array([part.split] * len(keep), pa.string()),
+        "sequence": pa.array([part.info.name] * len(keep), pa.string()),
+        "frame": pa.array(frames, pa.int32()),
+        "row": pa.array(np.arange(len(keep)) - np.searchsorted(frames, frames), pa.int32()),
+        "embedding": pa.FixedSizeListArray.from_arrays(chosen.reshape(-1), type=schema.field("embedding").type),
+    }
+    return pa.table(columns, schema=schema)
 
 
 def _box_rows(
@@ -225,14 +285,6 @@ def _ordered(frames: np.ndarray, chosen: range) -> np.ndarray:
     """Rows of the chosen frames in order of frames, those of one frame in the file's order."""
     keep = np.flatnonzero((frames >= chosen.start) & (frames < chosen.stop))
     return keep[np.argsort(frames[keep], kind="stable")]
-
-
-def _annotations_file(part: _Part) -> Path:
-    return part.folder / "gt" / "gt.txt"
-
-
-def _has_images(part: _Part) -> bool:
-    return (part.folder / part.info.image_folder).is_dir()
 
 
 def _refuse_damaged(path: Path) -> None:
@@ -262,9 +314,21 @@ def _refuse_other_size(path: Path, part: _Part) -> None:
     expected = (part.info.width, part.info.height)
     if size != expected:
         raise ValueError(
-            f"{path}: is {size[0]}x{size[1]} pixels, expected {expected[0]}x{expected[1]} by seqinfo.ini. "
-            "Correct imWidth and imHeight, or extract the sequence again."
+            f"{path}: is {size[0]}x{size[1]} pixels, expected {expected[0]}x{expected[1]} "
+            f"by {part.sequence.source.name}. Correct imWidth and imHeight, or extract the sequence again."
         )
+
+
+def _refuse_shared(parts: list[_Part], data: Data) -> None:
+    """Refuse a sequence that the lists of two splits name: what was trained on would be scored."""
+    splits: dict[Path, dict[str, None]] = {}
+    for part in parts:
+        splits.setdefault(part.sequence.place, {})[part.split] = None
+    for place, names in splits.items():
+        if len(names) > 1 and not data.halves:
+            raise ValueError(
+                f"{place}: is in the lists of {' and '.join(names)}, expected one of them. Correct data.folders."
+            )
 
 
 def _refuse_namesakes(sequences: pa.Table, data: Data, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user may put beside the sequences in data/<experiment>/: detections/ and weights/."""
+"""What a user may put beside the sequences in data/<experiment>/: detections/, embeddings/ and weights/."""
 
 import hashlib
 import json
@@ -13,6 +13,23 @@ def supplied_detections(root: Path) -> Path | None:
     """The folder of given detections (pipeline.data.given), where there is one."""
     folder = root / "detections"
     return folder if folder.is_dir() else None
+
+
+def supplied_embeddings(root: Path) -> Path | None:
+    """The folder of embeddings of the given detections (pipeline.data.embeddings), where there is one.
+
+    Raises:
+        ValueError: there are no detections that they could describe.
+    """
+    folder = root / "embeddings"
+    if not folder.is_dir():
+        return None
+    if supplied_detections(root) is None:
+        raise ValueError(
+            f"{folder}: embeddings without detections, expected those that they describe in {root / 'detections'}. "
+            "Give them too (make repro ... DETECTIONS=folder)."
+        )
+    return folder
 
 
 def supplied_weights(root: Path) -> Path | None:

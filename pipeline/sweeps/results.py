@@ -74,6 +74,29 @@ def schema(study: Study) -> pa.Schema:
     return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
 
 
+def refuse_other(table: pa.Table, name: str, *, where: str) -> None:
+    """Refuse a table that is none of the sweep `name`, as `trials` makes it.
+
+    Raises:
+        ValueError: the columns that every such table has are not its first ones, or rows are of another sweep, or a
+            trial has a seed twice.
+    """
+    wanted = {column: kind for column, (kind, _) in _ROW.items()}
+    found = {field.name: field.type for field in list(table.schema)[: len(wanted)]}
+    if found != wanted:
+        raise ValueError(
+            f"{where}: columns are {table.column_names}, expected first {list(wanted)}. Run the sweep anew."
+        )
+    sweeps = sorted(set(table["sweep"].to_pylist()), key=str)
+    if sweeps != [name]:
+        raise ValueError(f"{where}: rows are of {sweeps}, expected of {name!r} alone. Name the sweep as it was run.")
+    rows = list(zip(table["trial"].to_pylist(), table["seed"].to_pylist(), strict=True))
+    if len(set(rows)) != len(rows):
+        raise ValueError(
+            f"{where}: {len(rows)} rows are {len(set(rows))} trials and seeds, expected each once. Run anew."
+        )
+
+
 def _row(name: str, number: int, record: Record, sweep: Sweep) -> dict[str, Any]:
     key = {"sweep": name, "experiment": sweep.experiment, "variant": sweep.variant, "split": sweep.split}
     told = {one: getattr(record, one) for one in ("seed", "status", "error", "seconds", "epochs")}

@@ -40,6 +40,13 @@ def prepared(name: str, files: Files) -> Study:
     return Study(sweep, experiment, material, files.work / "sweeps" / key)
 
 
+def reads(study: Study) -> list[Path]:
+    """The feature stores, which each trial maps into memory; what else it needs comes with the study."""
+    material = study.material
+    stored = [*material.training.values(), *(path for _, _, path in (*material.people, *material.boxes))]
+    return list(dict.fromkeys(stored)) if study.sweep.is_trained else []
+
+
 def evaluate(asked: Configuration, tell: Callable[[Report], None], *, study: Study) -> Report:
     """Try a configuration with every seed and report; seeds that are kept are read, not tried again.
 
@@ -91,14 +98,19 @@ def kept(study: Study, asked: Configuration) -> list[Record]:
 
 
 def settle(study: Study, ended: Sequence[Ended]) -> list[Record]:
-    """Keep trials that their scheduler stopped; gives the records of failures that are not kept, to be tried again."""
+    """Keep trials that their scheduler stopped, or that finished on another disk.
+
+    Gives the records of failures that are not kept, to be tried again.
+    """
     lost = []
     for one in ended:
         for record in one.records:
-            if record.status == "stopped":
-                _keep(study, record)
-            elif not _path(study, record.asked, record.seed).exists():
+            if _path(study, record.asked, record.seed).exists():
+                continue
+            if record.status == "failed":
                 lost.append(record)
+            else:
+                _keep(study, record)
         if one.error:
             done = {record.seed for record in kept(study, one.asked)}
             text = f"its process died: {one.error}"

@@ -27,7 +27,8 @@ class Worker:
     `wrap` makes a model average its gradients over the ranks, `total` sums a tensor over them, and `tell` takes the
     name of a run, how much of how much is done and a short note. Where machines share no disk, `keep` makes a file or
     folder outlive this machine and `bring` fetches what any machine kept under that path, if one did; else both do
-    nothing. `pipeline.cluster.train` builds workers from Ray Train; `Worker.local()` runs the same loop in this process.
+    nothing. `pipeline.cluster.train` builds workers from Ray Train; `Worker.local()` runs the same loop in this
+    process.
     """
 
     rank: int = 0

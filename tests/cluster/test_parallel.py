@@ -42,6 +42,10 @@ def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def reads_nothing(number: int) -> list[Path]:
+    return []
+
+
 def write_number(number: int, path: Path) -> None:
     square_but_three(number)
     path.write_text(str(number))
@@ -74,8 +78,10 @@ def test_a_piece_whose_process_keeps_dying_is_named():
 def test_what_is_finished_stays_when_a_piece_fails_and_is_not_made_again(tmp_path):
     targets = {tmp_path / f"deep/{number}": number for number in (1, 2, 3)}
     with pytest.raises(ValueError, match="1 of 3 failed: 3: three"):
-        parallel.make_missing(write_number, targets, what="numbers")
+        parallel.make_missing(write_number, targets, what="numbers", reads=reads_nothing)
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {"1", "2"}
     (tmp_path / "deep/1").write_text("kept")
-    parallel.make_missing(write_number, {path: n for path, n in targets.items() if n != 3}, what="numbers")
+    parallel.make_missing(
+        write_number, {path: n for path, n in targets.items() if n != 3}, what="numbers", reads=reads_nothing
+    )
     assert (tmp_path / "deep/1").read_text() == "kept"

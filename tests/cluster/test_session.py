@@ -1,17 +1,25 @@
 """Ray starts only where it can hold the workers, and leaves nothing behind."""
 
+import ipaddress
 import os
+import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import ray
 
 from pipeline.cluster.session import Cluster, session, settings
 from pipeline.sources import ROOT
+
+ONE = Cluster(address=None, workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0)
 
 
 def write(path: Path, text: str) -> Path:
@@ -26,9 +34,23 @@ def test_cluster_yaml_as_shipped_is_read():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("workers: 2", r"missing \['address', 'cpus_per_worker', 'gpus_per_worker'\]"),
-        ("{address: null, workers: -1, cpus_per_worker: 1, gpus_per_worker: 0}", "workers -1.*expected workers >= 0"),
-        ("{address: null, workers: two, cpus_per_worker: 1, gpus_per_worker: 0}", "workers: found 'two', expected int"),
+        ("workers: 2", r"missing \['address', 'cpus_per_worker', 'gpus_per_worker', 'storage'\]"),
+        (
+            "{address: null, workers: -1, cpus_per_worker: 1, gpus_per_worker: 0, storage: null}",
+            "workers -1.*expected workers >= 0",
+        ),
+        (
+            "{address: null, workers: two, cpus_per_worker: 1, gpus_per_worker: 0, storage: null}",
+            "workers: found 'two', expected int",
+        ),
+        (
+            "{address: null, workers: 1, cpus_per_worker: 1, gpus_per_worker: 0, storage: 's3://me:key@bucket'}",
+            "storage: holds a user, password or key",
+        ),
+        (
+            "{address: null, workers: 1, cpus_per_worker: 1, gpus_per_worker: 0, storage: shared}",
+            "storage: found 'shared', expected an absolute folder or a URL",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path, text, message):
@@ -52,9 +74,71 @@ def test_an_address_where_nothing_answers_is_refused(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with (
         pytest.raises(ValueError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"),
-        session(Cluster(address=None, workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0)),
+        session(ONE),
     ):
         pass
+
+
+def test_an_address_with_a_password_is_refused_without_showing_it(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "me:hunter2@head:6379")
+    with (
+        pytest.raises(ValueError, match="RAY_ADDRESS: holds a user or password, expected HOST:PORT") as refused,
+        session(ONE),
+    ):
+        pass
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "words"), [("10.0.0.1:8265", "dashboard http://10.0.0.1:8265"), ("", "without a dashboard")]
+)
+def test_a_cluster_that_is_joined_is_named_with_its_dashboard(monkeypatch, capsys, dashboard, words):
+    monkeypatch.setattr(ray, "init", lambda **options: SimpleNamespace(dashboard_url=dashboard))
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with session(ONE):
+            pass
+    assert capsys.readouterr().out == f"ray: joined {address}, {words}\n"
+
+
+LISTENING = """
+import psutil
+from pipeline.cluster.session import Cluster, session
+with session(Cluster(None, 1, 1.0, 0.0)):
+    import ray
+    ray.get(ray.remote(lambda: None).remote())
+    for one in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        for found in one.net_connections("inet"):
+            if found.status == psutil.CONN_LISTEN:
+                print("listens", found.laddr.ip, one.name())
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_of_our_own_listens_on_loopback_alone_and_keeps_the_logs_of_the_last_session(tmp_path):
+    script, environment = write(tmp_path / "listen.py", LISTENING), {**os.environ, "PYTHONPATH": str(ROOT)}
+    logs = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said, *sockets = done.stdout.splitlines()
+        assert len(sockets) > 5
+        assert [line for line in sockets if not is_loopback(line.split()[1])] == []
+        logs.append(Path(said.removeprefix("ray: on this machine, logs in ")))
+        assert list(logs[-1].glob("worker-*.err"))
+    folder = logs[-1].parents[2]
+    assert not logs[0].exists(), "only the last session's are kept"
+    assert list(folder.parent.glob(f"{folder.name.rsplit('-', 1)[0]}-*")) == [folder]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    shutil.rmtree(folder)
+
+
+def is_loopback(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 @pytest.mark.slow
@@ -72,6 +156,7 @@ def test_a_killed_driver_leaves_no_process(tmp_path, fatal):
     environment = {**os.environ, "FINETRACK_TEST_MARK": str(tmp_path)}
     driver = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment)
     assert driver.stdout is not None
+    assert driver.stdout.readline().startswith("ray: on this machine")
     assert driver.stdout.readline().strip() == "up"
     family = psutil.Process(driver.pid).children(recursive=True)
     assert family

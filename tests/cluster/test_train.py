@@ -26,7 +26,7 @@ def run_on(monkeypatch):
         cluster = Cluster(address=None, workers=workers, cpus_per_worker=1.0, gpus_per_worker=0.0)
         monkeypatch.setattr(door, "settings", lambda: cluster)
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import this module's functions
-        door.train(loop, what="test", total=1)
+        door.train(loop, what="test", total=1, reads=(), makes=())
 
     return run
 

@@ -148,6 +148,13 @@ def test_a_report_folder_is_printed_as_means_of_totals(reports, capsys):
     assert "the paper states no protocol" in printed
 
 
+def test_what_the_paper_alone_has_comes_last(reports, capsys):
+    assert compare(reports, "paper") == 0
+    printed = capsys.readouterr().out
+    own = [printed.index(f"{kind} mot17-half val") for kind in ("tracking", "reid", "detection")]
+    assert max(own) < printed.index("dancetrack test")
+
+
 def test_full_shows_sequences_and_seeds(reports, capsys):
     assert compare(reports, "--full") == 0
     printed = capsys.readouterr().out

@@ -30,7 +30,9 @@ def place(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the shipped settings, chosen experiment mot15-mini, and two whole sequences for it."""
     everything = yaml.safe_load((root / "params.yaml").read_text())
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({**everything, "experiments": ["mot15-mini"]}))
-    (tmp_path / "cluster.yaml").write_text("{address: null, workers: 1, cpus_per_worker: 1, gpus_per_worker: 0}")
+    (tmp_path / "cluster.yaml").write_text(
+        "{address: null, storage: null, workers: 1, cpus_per_worker: 1, gpus_per_worker: 0}"
+    )
     for name in ("A", "B"):
         put_sequence(tmp_path / "data" / "mot15-mini" / "train" / name)
     monkeypatch.chdir(tmp_path)
@@ -81,7 +83,9 @@ def test_everything_that_is_missing_is_said_at_once(
     edit("mot15-mini", lambda one: one["track"].pop("buffer"))
     monkeypatch.setattr(plan, "_is_installed", lambda name: name != "motmetrics")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    Path("cluster.yaml").write_text("{address: null, workers: 960, cpus_per_worker: 1, gpus_per_worker: 1}")
+    Path("cluster.yaml").write_text(
+        "{address: null, storage: null, workers: 960, cpus_per_worker: 1, gpus_per_worker: 1}"
+    )
     assert main(["plan", "mot15-mini"]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if "missing" in line]
     expected = [
@@ -106,7 +110,9 @@ def test_settings_that_the_last_stages_would_refuse_are_found(capsys: pytest.Cap
 @pytest.mark.usefixtures("place")
 def test_workers_that_cannot_share_a_step_are_found(capsys: pytest.CaptureFixture[str]) -> None:
     edit("mot15-mini", lambda one: one["detector"].update(batch=5))
-    Path("cluster.yaml").write_text("{address: null, workers: 2, cpus_per_worker: 0.5, gpus_per_worker: 0}")
+    Path("cluster.yaml").write_text(
+        "{address: null, storage: null, workers: 2, cpus_per_worker: 0.5, gpus_per_worker: 0}"
+    )
     assert main(["plan"]) == 1
     assert "found 2, expected a divisor of detector.batch = 5" in capsys.readouterr().out
 
@@ -167,7 +173,7 @@ def test_times_on_a_gpu_are_not_invented(monkeypatch: pytest.MonkeyPatch, capsys
 @pytest.mark.usefixtures("place")
 def test_several_experiments_have_no_one_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "mot15-mini", "mot17", "--source", "data"]) == 2
-    assert "expected one for SOURCE, DETECTIONS or WEIGHTS" in capsys.readouterr().err
+    assert "expected one for SOURCE, DETECTIONS, EMBEDDINGS or WEIGHTS" in capsys.readouterr().err
 
 
 def sections(root: Path, name: str) -> tuple[DetectorTraining, Features, ReIDTraining]:
@@ -213,3 +219,31 @@ def test_the_synthetic_world_is_counted_without_being_rendered(root: Path) -> No
     assert (amounts.video_images, amounts.evaluated_images) == (720, 360)
     seconds = sum(one.seconds or 0 for one in estimates(amounts, *sections(root, "synthetic")))
     assert 120 < seconds < 1800, "it is said to take ten minutes"
+
+
+def test_images_of_ones_own_are_planned_and_what_is_assumed_is_said(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "data" / "mot15-mini" / "train" / "A" / "seqinfo.ini").unlink()
+    assert main(["plan"]) == 0
+    assert "note: data/mot15-mini/train/A: 30 frames/s are taken" in capsys.readouterr().out
+
+
+def test_given_embeddings_are_checked_with_their_detections(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = place / "theirs"
+    (theirs / "detections").mkdir(parents=True)
+    (theirs / "embeddings" / "finetrack").mkdir(parents=True)
+    for name in ("A", "B"):
+        np.save(theirs / "detections" / f"{name}.npy", [[7, 1, 2, 3, 4, 0.5]])
+        np.save(theirs / "embeddings" / "finetrack" / f"{name}.npy", np.ones((1, 4)))
+    given = ["--embeddings", str(theirs / "embeddings")]
+    assert main(["plan", "mot15-mini", *given]) == 1
+    assert "embeddings without detections" in capsys.readouterr().out
+    given += ["--detections", str(theirs / "detections")]
+    assert main(["plan", "mot15-mini", *given]) == 1
+    assert "['finetrack'] are variants of reid too, expected other names" in capsys.readouterr().out
+    (theirs / "embeddings" / "finetrack").rename(theirs / "embeddings" / "osnet")
+    assert main(["plan", "mot15-mini", *given]) == 0
+    np.save(theirs / "embeddings" / "osnet" / "B.npy", np.ones((2, 4)))
+    assert main(["plan", "mot15-mini", *given]) == 1
+    assert "B.npy: 2 rows, expected 1, one for each of B" in capsys.readouterr().out

@@ -48,37 +48,55 @@ def split(tmp_path: Path) -> Path:
 
 
 def test_whole_sequences_have_no_fault(split: Path) -> None:
-    assert faults_of_split(split, data(), is_annotated=True) == []
+    assert faults_of_split(split.parent, "train", data(), is_annotated=True) == []
 
 
 def test_every_sequence_says_its_own_faults_at_once(split: Path) -> None:
     (split / "A" / "img1" / "000002.jpg").unlink()
     (split / "A" / "gt" / "gt.txt").write_text("9,1,1,2,3,4,1,1,1\n")
     (split / "B" / "img1" / "000003.jpg").write_bytes(JPEG[:-10])
-    (split / "C" / "seqinfo.ini").unlink()
+    (split / "C" / "seqinfo.ini").write_text("[Sequence]")
     (split / "D" / "gt" / "gt.txt").unlink()
-    found = faults_of_split(split, data(), is_annotated=True)
-    expected = ["C: holds no seqinfo.ini", "A/gt/gt.txt:1: frame 9", "A/img1/000002.jpg: no such image",
-                "B/img1/000003.jpg: a JPEG without its end", "D/gt/gt.txt: no such file"]  # fmt: skip
+    found = faults_of_split(split.parent, "train", data(), is_annotated=True)
+    expected = ["A/gt/gt.txt:1: frame 9", "A/img1/000002.jpg: no such image",
+                "B/img1/000003.jpg: a JPEG without its end", "C/seqinfo.ini: keys are []", "D/gt/gt.txt: no such file"]  # fmt: skip  # noqa: E501
     assert len(found) == len(expected)
     assert all(one in line for one, line in zip(expected, found, strict=True))
 
 
+def test_a_published_sequence_needs_its_seqinfo_and_an_own_one_does_not(split: Path) -> None:
+    (split / "C" / "seqinfo.ini").unlink()
+    published = PublishedData("x", "", "", (), sequences={"train": 3})
+    assert faults_of_split(split.parent, "train", data(), is_annotated=True) == []
+    assert faults_of_published(split.parent, published) == [
+        f"{split / 'C'}: holds no seqinfo.ini, expected a sequence. Extract it again."
+    ]
+
+
+def test_sequences_that_a_list_names_are_checked_alone(split: Path) -> None:
+    (split / "A" / "gt" / "gt.txt").unlink()
+    settings = data(folders={"train": ("train/[BC]",), "val": ("train/A",)})
+    assert faults_of_split(split.parent, "train", settings, is_annotated=True) == []
+    assert len(faults_of_split(split.parent, "val", settings, is_annotated=True)) == 1
+    assert "no sequence 'X'" in faults_of_split(split.parent, "train", data(folders={"train": ("train/X",)}), is_annotated=True)[0]  # fmt: skip  # noqa: E501
+
+
 def test_a_test_split_needs_no_ground_truth(tmp_path: Path) -> None:
     sequence(tmp_path / "test" / "A", annotated=False)
-    assert faults_of_split(tmp_path / "test", data(), is_annotated=False) == []
-    assert "gt.txt: no such file" in faults_of_split(tmp_path / "test", data(), is_annotated=True)[0]
+    settings = data(folders={"test": "test"})
+    assert faults_of_split(tmp_path, "test", settings, is_annotated=False) == []
+    assert "gt.txt: no such file" in faults_of_split(tmp_path, "test", settings, is_annotated=True)[0]
 
 
 def test_only_the_sequences_asked_for_are_checked(split: Path) -> None:
     (split / "B" / "seqinfo.ini").write_text("nothing")
     (split / "C" / "seqinfo.ini").unlink()
-    assert faults_of_split(split, data(sequences="[AD]"), is_annotated=True) == []
+    assert faults_of_split(split.parent, "train", data(sequences="[AD]"), is_annotated=True) == []
 
 
 def test_a_sequence_too_short_for_halves_is_a_fault(tmp_path: Path) -> None:
     sequence(tmp_path / "train" / "A", frames=2)
-    assert "expected 3 or more for two halves" in faults_of_split(tmp_path / "train", data(halves=True), is_annotated=True)[0]  # fmt: skip  # noqa: E501
+    assert "expected 3 or more for two halves" in faults_of_split(tmp_path, "train", data(halves=True), is_annotated=True)[0]  # fmt: skip  # noqa: E501
 
 
 def test_missing_splits_and_sequences_are_counted(split: Path) -> None:

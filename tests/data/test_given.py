@@ -30,15 +30,17 @@ def put(folder: Path, kind: str) -> Path:
 def test_every_format_gives_the_same_boxes_in_order_of_frames(tmp_path: Path, kind: str) -> None:
     found = read_given(put(tmp_path, kind))
     assert list(found) == ["A"]
-    assert found["A"].frames.tolist() == [1, 2, 2]
-    assert found["A"].boxes.tolist() == [[1, 2, 4, 6], [10.5, 20, 40.5, 60], [5, 6, 12, 14]]
-    assert found["A"].scores.tolist() == [0.25, 0.9, 1.0]
+    detections = found["A"].detections
+    assert detections.frames.tolist() == [1, 2, 2]
+    assert detections.boxes.tolist() == [[1, 2, 4, 6], [10.5, 20, 40.5, 60], [5, 6, 12, 14]]
+    assert detections.scores.tolist() == [0.25, 0.9, 1.0]
+    assert found["A"].rows.tolist() == [1, 0, 2], "of the file"
 
 
 def test_one_table_may_hold_all_sequences(tmp_path: Path) -> None:
     pq.write_table(table(["B", "A", "B"]), tmp_path / "all.parquet")
     found = read_given(tmp_path / "all.parquet")
-    assert {name: rows.frames.tolist() for name, rows in found.items()} == {"A": [1], "B": [2, 2]}
+    assert {name: one.detections.frames.tolist() for name, one in found.items()} == {"A": [1], "B": [2, 2]}
 
 
 def test_a_sequence_in_two_files_is_refused(tmp_path: Path) -> None:
@@ -88,4 +90,16 @@ def test_wrong_tables_are_refused(tmp_path: Path, made: pa.Table, message: str) 
 
 def test_no_rows_are_a_detector_that_found_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "A.npy", np.zeros((0, 6)))
-    assert len(read_given(tmp_path)["A"].frames) == 0
+    assert len(read_given(tmp_path)["A"].detections.frames) == 0
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "A.txt").write_bytes(b"\xef\xbb\xbf2,-1,1,2,3,4,0.5\r\n \n\n1,-1,1,2,3,4,0.5\n")
+    assert read_given(tmp_path)["A"].rows.tolist() == [1, 0]
+
+
+def test_an_archive_of_arrays_is_no_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "A.npz", ROWS)
+    (tmp_path / "A.npz").rename(tmp_path / "A.npy")
+    with pytest.raises(ValueError, match=r"A.npy: .*expected an array as numpy.save writes it"):
+        read_given(tmp_path)

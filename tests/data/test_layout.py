@@ -3,14 +3,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
 from pipeline import params, tables
-from pipeline.data.layout import Data, Layout, read_layout
+from pipeline.data.layout import Data, Layout, read_layout, videos_of
 from pipeline.data.split import half_range
+from pipeline.data.video import extract_frames
 
 SIZE = (64, 48)
 
@@ -142,9 +144,7 @@ def test_halves_are_numbered_from_one_and_share_no_frame(tmp_path: Path, frames:
 @pytest.mark.parametrize("frames", [1, 2])
 def test_a_sequence_that_gives_an_empty_half_is_refused(tmp_path: Path, frames: int) -> None:
     path = sequence(tmp_path / "train" / "A", frames=frames) / "seqinfo.ini"
-    assert refusal(tmp_path) == (
-        f"{path}: seqLength is {frames}, expected 3 or more for two halves. Remove the sequence."
-    )
+    assert refusal(tmp_path) == (f"{path}: {frames} frames, expected 3 or more for two halves. Remove the sequence.")
 
 
 def test_an_empty_sequence_is_refused(tmp_path: Path) -> None:
@@ -202,7 +202,9 @@ def test_only_sequences_that_match_are_read(tmp_path: Path) -> None:
     (sequence(tmp_path / "train" / "other") / "gt" / "gt.txt").write_text("damaged")
     layout = read_layout(tmp_path, data(sequences="MOT17-*"))
     assert set(layout.sequences["sequence"].to_pylist()) == {"MOT17-02-FRCNN"}
-    assert "no sequence matches 'MOT20-*', expected folders with" in refusal(tmp_path, data(sequences="MOT20-*"))
+    assert "no sequence matches 'MOT20-*', found ['MOT17-02-FRCNN', 'other']. Correct" in refusal(
+        tmp_path, data(sequences="MOT20-*")
+    )
 
 
 def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
@@ -210,7 +212,9 @@ def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
         f"{tmp_path / 'train'}: no such folder, expected the train sequences. Link or copy the dataset there."
     )
     (tmp_path / "train").mkdir()
-    assert refusal(tmp_path).startswith(f"{tmp_path / 'train'}: no folder with a seqinfo.ini, expected sequences. ")
+    assert refusal(tmp_path).startswith(
+        f"{tmp_path / 'train'}: no sequence, expected folders with seqinfo.ini, folders of "
+    )
 
 
 def overwrite(path: Path, content: bytes) -> None:
@@ -395,3 +399,84 @@ def test_a_folder_in_the_place_of_an_image_is_refused(tmp_path: Path) -> None:
 def test_an_empty_pattern_of_sequences_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a pattern of folders"):
         data(**WHOLE | {"sequences": ""})
+
+
+def test_videos_and_images_stand_beside_sequence_folders(tmp_path: Path) -> None:
+    sequence(tmp_path / "train" / "A")
+    (sequence(tmp_path / "train" / "B") / "seqinfo.ini").unlink()
+    film = tmp_path / "train" / "C.mp4"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"mp4v"), 10, SIZE)
+    for _ in range(4):
+        writer.write(np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
+    writer.release()
+    film.with_suffix(".txt").write_text("1,1,5,2,3,4,1,1,1\n4,1,6,2,3,4,1,1,1\n")
+    planned = read_layout(tmp_path, data())
+    assert videos_of(tmp_path, data()) == [film]
+    extract_frames(film, tmp_path / "frames")
+    layout = read_layout(tmp_path, data(), videos={film: tmp_path / "frames"})
+    assert as_declared(layout)
+    for name in ("sequences", "ground_truth"):
+        assert getattr(layout, name).equals(getattr(planned, name)), "a plan need not extract anything"
+    assert layout.frames.num_rows == planned.frames.num_rows == 12
+    assert rows(layout.sequences, "split", "sequence", "frame_rate", "frames") == [
+        ("train", "A", 25.0, 3),
+        ("train", "B", 30.0, 3),
+        ("train", "C", 10.0, 3),
+        ("val", "A", 25.0, 1),
+        ("val", "B", 30.0, 1),
+        ("val", "C", 10.0, 1),
+    ]
+    assert layout.frames["path"].to_pylist()[-1] == str(tmp_path / "frames" / "000004.jpg")
+    assert rows(layout.ground_truth, "split", "frame", "x1")[-1] == ("val", 1, 6.0)
+    assert [note for note in layout.notes if "30 frames/s are taken" in note] == list(layout.notes)
+
+
+def test_splits_may_list_their_sequences(tmp_path: Path) -> None:
+    for name in ("hall-1", "hall-2", "yard"):
+        sequence(tmp_path / "all" / name)
+    settings = data(halves=False, folders={"train": ["all/hall-*"], "val": ["all/yard"]})
+    layout = read_layout(tmp_path, settings)
+    assert rows(layout.sequences, "split", "sequence") == [("train", "hall-1"), ("train", "hall-2"), ("val", "yard")]
+    halved = data(folders={"train": ["all/yard"]})
+    assert rows(read_layout(tmp_path, halved).sequences, "split", "sequence") == [("train", "yard"), ("val", "yard")]
+
+
+def test_a_sequence_that_trains_is_not_scored(tmp_path: Path) -> None:
+    sequence(tmp_path / "all" / "hall")
+    sequence(tmp_path / "all" / "yard")
+    settings = data(halves=False, folders={"train": ["all/*"], "val": ["all/yard"]})
+    assert refusal(tmp_path, settings) == (
+        f"{tmp_path / 'all' / 'yard'}: is in the lists of train and val, expected one of them. Correct data.folders."
+    )
+
+
+def test_a_world_has_one_folder() -> None:
+    world = {"seed": 1, "sequences": 1, "dances": 0, "frames": 4, "width": 96, "height": 96, "people": 2}
+    with pytest.raises(ValueError, match="with a world: expected one folder of `train`"):
+        data(folders={"train": ["a"]}, world={**world, "frame_rate": 15})
+
+
+def test_given_embeddings_follow_their_detections(tmp_path: Path) -> None:
+    sequence(tmp_path / "train" / "A", images=False)
+    numbers = [4, 1, 3, 4, 4]  # the frame of each row of the file
+    given = detections(tmp_path / "detections", "A", numbers)
+    (tmp_path / "embeddings" / "osnet").mkdir(parents=True)
+    angles = np.arange(5.0)
+    np.save(tmp_path / "embeddings" / "osnet" / "A.npy", np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    layout = read_layout(tmp_path, data(), detections=given, embeddings=tmp_path / "embeddings")
+    table = layout.embeddings["osnet"]
+    assert table.schema == tables.embeddings_schema(2)
+    assert rows(table, "split", "sequence", "frame", "row") == [("val", "A", 1, row) for row in (0, 1, 2)]
+    found = tables.embeddings(table)
+    assert np.arctan2(found[:, 1], found[:, 0]) % (2 * np.pi) == pytest.approx([0.0, 3.0, 4.0], abs=1e-6)
+    assert rows(layout.given, "frame", "score") == [(1, 0.0), (1, 0.003), (1, 0.004)], "the same rows"
+
+
+def test_every_tracked_sequence_needs_its_embeddings(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        sequence(tmp_path / "train" / name, images=False)
+        given = detections(tmp_path / "detections", name, [4])
+    (tmp_path / "embeddings" / "osnet").mkdir(parents=True)
+    np.save(tmp_path / "embeddings" / "osnet" / "A.npy", np.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"embeddings/osnet: embeddings of \['A'\], expected also of B\. Add them"):
+        read_layout(tmp_path, data(), detections=given, embeddings=tmp_path / "embeddings")

@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.supplied import read_weights_card, supplied_detections, supplied_weights, write_weights_card
+from pipeline.data.supplied import (
+    read_weights_card,
+    supplied_detections,
+    supplied_embeddings,
+    supplied_weights,
+    write_weights_card,
+)
 
 
 def put(root: Path, *names: str) -> Path:
@@ -21,6 +27,15 @@ def test_nothing_supplied_is_nothing_found(tmp_path: Path) -> None:
 def test_a_folder_of_detections_is_found(tmp_path: Path) -> None:
     (tmp_path / "detections").mkdir()
     assert supplied_detections(tmp_path) == tmp_path / "detections"
+
+
+def test_embeddings_describe_detections_and_do_not_come_without(tmp_path: Path) -> None:
+    assert supplied_embeddings(tmp_path) is None
+    (tmp_path / "embeddings").mkdir()
+    with pytest.raises(ValueError, match=r"embeddings: embeddings without detections, expected those .* Give them too"):
+        supplied_embeddings(tmp_path)
+    (tmp_path / "detections").mkdir()
+    assert supplied_embeddings(tmp_path) == tmp_path / "embeddings"
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.pth.tar", "a.pt", "a.safetensors"])
