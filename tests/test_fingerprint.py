@@ -1,4 +1,3 @@
-import doctest
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import fingerprint as module
 from pipeline.fingerprint import content, fingerprint
 
 
@@ -25,10 +23,6 @@ def folder(where: Path, **files: str) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return where
-
-
-def test_examples_of_the_docstrings_hold() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 def test_a_fingerprint_is_sixteen_hexadecimal_digits() -> None:

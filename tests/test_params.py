@@ -1,5 +1,4 @@
 import datetime
-import doctest
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +72,6 @@ def outcome(call: Callable[[], Any]) -> tuple[Any, str | None]:
         return call(), None
     except ValueError as error:
         return None, str(error)
-
-
-def test_examples_of_the_docstrings_hold() -> None:
-    assert doctest.testmod(params).failed == 0
 
 
 def test_a_section_becomes_its_dataclass_with_all_that_is_nested() -> None:
