@@ -30,9 +30,8 @@ _ENVIRONMENT = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "20000",
     "RAY_health_check_failure_threshold": "4",
-    # On a busy machine the parts of a node need longer to start than it would wait for them.
+    # On a busy machine a node's agents need longer to start than it would wait for them.
     "RAY_agent_register_timeout_ms": "180000",
-    "RAY_raylet_start_wait_time_s": "180",
     "OMP_NUM_THREADS": "1",
 }
 _RAY = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
@@ -98,9 +97,9 @@ class Nodes:
             )
             if done.stdout.strip().endswith(str(nodes)):
                 return
-            assert time.monotonic() < deadline and self.processes[0].poll() is None, (
-                done.stdout[-500:] + done.stderr[-1500:] + self.logs()
-            )
+            told = done.stdout[-500:] + done.stderr[-1500:] + self.logs()
+            assert self.processes[0].poll() is None, told
+            assert time.monotonic() < deadline, told
             time.sleep(0.5)
 
     def logs(self) -> str:

@@ -47,10 +47,6 @@ def node(cluster) -> subprocess.Popen:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
     """The experiment after a run on this machine alone."""
-    import os
-
-    if "S3_ALONE" in os.environ:
-        return Path(os.environ["S3_ALONE"])
     folder = small.copy_of_repository(tmp_path_factory.mktemp("alone"), small.small_params())
     done = small.repro(folder)
     assert done.returncode == 0, done.stderr[-3000:]

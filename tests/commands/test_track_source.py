@@ -194,7 +194,7 @@ def test_a_row_that_was_not_trained_is_refused_by_the_names_of_those_that_were(r
         (("--detector", "DETECTOR", "--size", "nano"), "--size"),
         (("--detector", "DETECTOR", "--seed", "1"), "--seed"),
         (("--run", "nowhere", "--input-size", "64", "96"), "--input-size"),
-        (("--detector", "DETECTOR", "--reid", "DETECTOR"), "features"),
+        (("--detector", "DETECTOR", "--reid", "DETECTOR"), "expected 'reid'"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(detector, images, tmp_path, capsys, options, word):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 SHIPPED = params.load(ROOT / "params.yaml")["synthetic"]
 SMALL = yaml.safe_dump({"one": {"score": SHIPPED["score"], "embed": SHIPPED["embed"]}, "experiments": ["one"]}).encode()
-CLUSTER = b"address: null\nworkers: 2\ncpus_per_worker: 1\ngpus_per_worker: 0.5\n"
+CLUSTER = b"address: null\nstorage: null\nworkers: 2\ncpus_per_worker: 1\ngpus_per_worker: 0.5\n"
 
 VALUES = st.recursive(
     st.none()
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_a_mapping_of_plain_names_or_refused(tmp_path_factory,
 @cases(150)
 @given(
     content=damaged(CLUSTER, separator=b": ")
-    | st.fixed_dictionaries(dict.fromkeys(("address", "workers", "cpus_per_worker"), VALUES)).map(
+    | st.fixed_dictionaries(dict.fromkeys(("address", "storage", "workers", "cpus_per_worker"), VALUES)).map(
         lambda tree: yaml.safe_dump({**tree, "gpus_per_worker": 0}, allow_unicode=True).encode()
     )
 )

@@ -31,7 +31,8 @@ def test_provenance_holds_no_environment_and_no_address(root, tmp_path, monkeypa
 
 def test_an_address_with_a_password_is_refused_without_showing_it(tmp_path):
     path = tmp_path / "cluster.yaml"
-    path.write_text(f"address: me:{SECRET}@head:6379\nworkers: 1\ncpus_per_worker: 1\ngpus_per_worker: 0\n")
+    rest = "storage: null\nworkers: 1\ncpus_per_worker: 1\ngpus_per_worker: 0\n"
+    path.write_text(f"address: me:{SECRET}@head:6379\n{rest}")
     with pytest.raises(ValueError, match=r"cluster\.yaml: address: holds a user or password") as error:
         session.settings(path)
     assert SECRET not in str(error.value)
