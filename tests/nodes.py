@@ -59,7 +59,7 @@ class Nodes:
     @property
     def environment(self) -> dict[str, str]:
         """What the environment of commands that join the cluster holds besides."""
-        return {**_ENVIRONMENT, "RAY_ADDRESS": self.address}
+        return {**_ENVIRONMENT, "RAY_ADDRESS": self.address, "TMPDIR": f"{self.base}/head/tmp"}
 
     def add(self, *, cpus: int = 2, read_only: bool = False) -> subprocess.Popen:
         """A node, from now on; all of it dies with the process. It may only read the storage, if asked."""
@@ -138,7 +138,7 @@ def cluster(*, head_cpus: int = 0) -> Iterator[Nodes]:
     base = Path(tempfile.mkdtemp(prefix="ft-", dir="/tmp"))  # Ray's sockets have names of 107 characters at most
     port = _free_port()
     nodes = Nodes(base, f"127.0.0.1:{port}")
-    (base / "head").mkdir()
+    (base / "head" / "tmp").mkdir(parents=True)
     nodes.storage.mkdir()
     try:
         nodes.start_head(port, head_cpus)

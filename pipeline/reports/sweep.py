@@ -171,7 +171,7 @@ def _parallel(points: Sequence[Point], sweep: Sweep, name: str) -> Chart:
             label = _POINT if own else "best quarter" if row == order[-1] else None
             axes.plot(scaled[row], color=colour, label=label, linewidth=2.4 if own else 1.0, zorder=4 if own else 2)
         ends = [_ends(values) for values in columns.values()]
-        ticks = [f"{one.rsplit('.', 1)[-1]}\n{low} to {high}" for one, (low, high) in zip(columns, ends, strict=True)]
+        ticks = [f"{one.rsplit('.', 1)[-1]}\n{low}\nto {high}" for one, (low, high) in zip(columns, ends, strict=True)]
         axes.set_xticks(range(len(columns)), ticks, fontsize=8)
         axes.set_yticks([])
         axes.set_xlim(-0.3, len(columns) - 0.7)
@@ -251,7 +251,7 @@ def _scaled(places: np.ndarray) -> np.ndarray:
 
 def _ends(values: Sequence[Any]) -> tuple[str, str]:
     labels, places = _places(values)
-    return (labels[0], labels[-1]) if labels else (f"{places.min():.4g}", f"{places.max():.4g}")
+    return (labels[0], labels[-1]) if labels else (f"{places.min():.3g}", f"{places.max():.3g}")
 
 
 def _signed(value: float, direction: str) -> float:
