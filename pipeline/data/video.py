@@ -11,7 +11,7 @@ from pipeline.data.frames import Image
 from pipeline.folders import replacing_folder
 
 ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
-FRAME_RATE = 30.0  # frames/s of what does not say its own
+FRAME_RATE = 30.0  # frames/s of what does not say its own, as ByteTrack's demo assumes
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # Choice: a tenth of PNG's size; far below what compressed the video itself
 _SHORTFALL = 0.05  # of the frames that the header promises; counts of streamed recordings err a little
 
@@ -27,7 +27,7 @@ class VideoInfo:
 
 
 def video_info(path: Path) -> VideoInfo:
-    """Look at a video without decoding more than its first frame.
+    """Look at a video; only one whose header does not say how long it is is read to its end.
 
     Raises:
         ValueError: no frame can be read.
@@ -35,9 +35,11 @@ def video_info(path: Path) -> VideoInfo:
     with _captured(path) as capture:
         frames, rate = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
         is_read, image = capture.read()
-    if not is_read:
-        raise ValueError(f"{path}: no frame can be read, expected a video. Convert it to mp4, or check the file.")
-    return VideoInfo(max(frames, 1), rate if rate > 0 else FRAME_RATE, image.shape[1], image.shape[0])
+        if not is_read:
+            raise ValueError(f"{path}: no frame can be read, expected a video. Convert it to mp4, or check the file.")
+        if frames < 1:  # recordings that were streamed do not say
+            frames = 1 + sum(1 for _ in iter(capture.grab, False))
+    return VideoInfo(frames, rate if rate > 0 else FRAME_RATE, image.shape[1], image.shape[0])
 
 
 def frame_name(number: int) -> str:
@@ -58,7 +60,7 @@ def extract_frames(video: Path, folder: Path) -> None:
     info = video_info(video)
     count = 0
     with replacing_folder(folder) as new:
-        for count, image in enumerate(_images(video), start=1):
+        for count, image in enumerate(read_video(video), start=1):
             if not cv2.imwrite(str(new / frame_name(count)), image, _JPEG):
                 raise OSError(f"{new / frame_name(count)}: cannot be written")
         if count < info.frames * (1 - _SHORTFALL):
@@ -68,7 +70,8 @@ def extract_frames(video: Path, folder: Path) -> None:
             )
 
 
-def _images(path: Path) -> Iterator[Image]:
+def read_video(path: Path) -> Iterator[Image]:
+    """Every frame of a video in turn, (height, width, 3) BGR; none of what is no video."""
     with _captured(path) as capture:
         while True:
             is_read, image = capture.read()

@@ -10,8 +10,8 @@ import cv2
 
 from pipeline.data.frames import Image, read_image
 from pipeline.data.motchallenge import check_sequence, images
+from pipeline.data.video import FRAME_RATE, read_video, video_info
 
-IMAGE_RATE = 30.0  # frames/s of images that come without a rate, which is what ByteTrack's demo assumes
 _ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # VP9 is what OpenCV's own wheels encode and browsers play; MPEG-4 is there in every build, for desktop players.
 _CODECS = ("vp09", "mp4v")
@@ -45,7 +45,7 @@ def open_clip(source: Path) -> Clip:
         name, rate = info.name, info.frame_rate
     else:
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _ENDINGS)
-        name, rate = source.resolve().name, IMAGE_RATE
+        name, rate = source.resolve().name, FRAME_RATE
     if not paths:
         raise ValueError(f"{source}: no image, expected a video, a folder of images or a sequence. Correct the path.")
     return Clip(name, len(paths), _size(read_image(paths[0])), rate, functools.partial(_read_images, paths))
@@ -76,27 +76,13 @@ def written_video(path: Path, *, size: tuple[int, int], frame_rate: float) -> It
 def _video(path: Path) -> Clip:
     if not path.is_file():
         raise ValueError(f"{path}: no such file or folder, expected a video, images or a sequence. Correct the path.")
-    with _captured(path) as capture:
-        rate, frames = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        is_read, image = capture.read()
-        if not is_read:
-            raise ValueError(f"{path}: no frame can be read, expected a video. Convert it to mp4, or check the file.")
-        if frames < 1:  # recordings that were streamed do not say
-            frames = 1 + sum(1 for _ in iter(capture.grab, False))
-    return Clip(path.stem, frames, _size(image), rate if rate > 0 else IMAGE_RATE, functools.partial(_read_video, path))
+    info = video_info(path)
+    size = (info.width, info.height)
+    return Clip(path.stem, info.frames, size, info.frame_rate, functools.partial(read_video, path))
 
 
 def _size(image: Image) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
-
-
-def _read_video(path: Path) -> Iterator[Image]:
-    with _captured(path) as capture:
-        while True:
-            is_read, image = capture.read()
-            if not is_read:
-                return
-            yield image
 
 
 def _read_images(paths: Sequence[Path]) -> Iterator[Image]:
@@ -108,15 +94,6 @@ def _read_images(paths: Sequence[Path]) -> Iterator[Image]:
                 f"{path}: {_size(image)} pixels, expected {first} as of {paths[0].name}. Give images of one camera."
             )
         yield image
-
-
-@contextlib.contextmanager
-def _captured(path: Path) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        yield capture
-    finally:
-        capture.release()
 
 
 def _writer(path: Path, frame_rate: float, size: tuple[int, int]) -> cv2.VideoWriter:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.inference.video import IMAGE_RATE, open_clip, written_video
+from pipeline.data.video import FRAME_RATE
+from pipeline.inference.video import open_clip, written_video
 
 SIZE = (96, 64)
 
@@ -40,7 +41,7 @@ def fail_after_a_frame(path: Path) -> None:
 
 def test_a_folder_of_images_is_read_in_the_order_of_names(images):
     clip = open_clip(images)
-    assert (clip.name, clip.frames, clip.size, clip.frame_rate) == ("walk", 3, SIZE, IMAGE_RATE)
+    assert (clip.name, clip.frames, clip.size, clip.frame_rate) == ("walk", 3, SIZE, FRAME_RATE)
     assert [int(image.mean()) for image in clip.read()] == [20, 120, 220]
     assert len(list(clip.read())) == 3
 
