@@ -85,6 +85,16 @@ def call(home: Path, *command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
+def submitted(home: Path, *command: str | Path, **environment: str) -> None:
+    """Submit a job, again while the head's agent, which takes jobs, is not up yet."""
+    env = {**small.environment(home), **environment}
+    deadline = time.monotonic() + 180
+    while (done := subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)).returncode:
+        assert "No available agent" in (said := done.stdout + done.stderr), said
+        assert time.monotonic() < deadline, said
+        time.sleep(1)
+
+
 def rows(home: Path) -> list[dict]:
     return pq.read_table(home / OUT / "trials.parquet").drop_columns(["seconds"]).to_pylist()
 
@@ -106,7 +116,7 @@ def test_a_job_that_is_stopped_and_submitted_again_ends_with_the_trials_of_dvc(d
     sweep = ["--", "python", "-m", "stages.sweep_job", "--sweep", "association", "--storage", str(shared)]
 
     call(home, *finetrack, "send", "association", "--to", str(shared))
-    call(home, *submit, "--no-wait", "--submission-id", "first", *sweep, **token)
+    submitted(home, *submit, "--no-wait", "--submission-id", "first", *sweep, **token)
     deadline = time.monotonic() + 300
     while kept(shared) < 5:
         assert time.monotonic() < deadline
