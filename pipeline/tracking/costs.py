@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 # Tracks multiplied at once: fewer make products too small to be fast, more take in pairs that are far apart.
-BLOCK = 24
+BLOCK = 16
+NO_MEMORY = 1e-12
 
 Pairs = Float[np.ndarray, "tracks detections"]
 Overlaps = Float[np.ndarray, "*tracks detections"]  # of all pairs, or of some in a row
@@ -86,8 +87,8 @@ def blend(
 
     Choice: of unit length before and after, as FairMOT@4aa6297 does, which the paper cites for Eq. 8.
     """
-    previous *= momentum
-    current *= ((1 - momentum) / lengths_of_current)[:, None]
+    # The result's length is set below, so one side need not be scaled; NO_MEMORY is nothing beside 1 in float32.
+    current *= ((1 - momentum) / max(momentum, NO_MEMORY) / lengths_of_current)[:, None]
     previous += current
     previous *= 1 / np.maximum(lengths(previous), np.finfo(previous.dtype).tiny)[:, None]
     return previous
