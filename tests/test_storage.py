@@ -292,7 +292,7 @@ def test_writers_and_readers_at_once_see_whole_versions_only(tmp_path):
         one.join(60)
     assert [one.exitcode for one in workers] == [0, 0]
     kept = [one for one in (tmp_path / "shared/runs/x").iterdir() if one.name != ".current"]
-    assert len(kept) <= 3
+    assert len(kept) < 12, "of 24; the few that two writers replaced at once stay for a day"
 
 
 def put_and_get(root: Path, name: str) -> None:
