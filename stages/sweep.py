@@ -8,6 +8,7 @@ Writes  out                                   trials.parquet, index.html
 Params  sweeps.<sweep>, the whole experiment
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.folders import replacing_folder
 from pipeline.reports.sweep import write_page
 from pipeline.sweeps import study as studies
 from pipeline.sweeps.material import Files
-from pipeline.sweeps.records import Ended
+from pipeline.sweeps.records import Ended, Report
 from pipeline.sweeps.results import trials
 from pipeline.sweeps.trial import Study
 
@@ -35,20 +36,25 @@ def main(
 ) -> None:
     """Try what is missing, and write all."""
     study = studies.prepared(sweep, Files(sequences, ground_truth, detections, features, embeddings, kept))
-    attempt = partial(studies.evaluate, study=study)
+    finish(sweep, study, out, ended=lambda told: studies.settle(study, [Ended({}, told)]))
+
+
+def finish(
+    name: str, study: Study, out: Path, *, ended: Callable[[Report], object], storage: str | None = None
+) -> None:
+    """Try what is missing, first what is known beforehand, then what a searcher suggests; write table and page.
+
+    `ended` hears each trial's end, `storage` is where nodes take what trials read if not that of cluster.yaml.
+    """
     search = tune.Search(
-        attempt,
+        partial(studies.evaluate, study=study),
         study.sweep,
         study.epochs,
-        what=f"sweep {sweep}",
-        ended=lambda told: studies.settle(study, [Ended({}, told)]),
+        what=f"sweep {name}",
+        ended=ended,
         reads=studies.reads(study),
+        storage=storage,
     )
-    finish(sweep, study, search, out)
-
-
-def finish(name: str, study: Study, search: tune.Search, out: Path) -> None:
-    """Try what is missing, first what is known beforehand, then what a searcher suggests; write table and page."""
     lost = studies.settle(study, tune.try_all(search, studies.missing(study)))
     left = studies.suggestions_left(study)
     lost += studies.settle(study, tune.try_suggested(search, studies.scored(study), left))

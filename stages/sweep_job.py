@@ -9,13 +9,9 @@ Writes  storage   trials as they end; reports/sweeps/<sweep>: trials.parquet, in
 Params  sweeps.<sweep>, the whole experiment
 """
 
-from functools import partial
-
-from pipeline.cluster import tune
 from pipeline.entry import run
 from pipeline.storage import Storage
 from pipeline.sweeps import stored
-from pipeline.sweeps import study as studies
 from stages.sweep import finish
 
 
@@ -24,17 +20,7 @@ def main(sweep: str, storage: str) -> None:
     place, out = Storage(storage), stored.outcome(sweep)
     study = stored.prepared(sweep, place)
     keeper = stored.Keeper(study, place)
-    attempt = partial(studies.evaluate, study=study)
-    search = tune.Search(
-        attempt,
-        study.sweep,
-        study.epochs,
-        what=f"sweep {sweep}",
-        ended=keeper,
-        reads=studies.reads(study),
-        storage=storage,
-    )
-    finish(sweep, study, search, out)
+    finish(sweep, study, out, ended=keeper, storage=storage)
     keeper.put()
     place.put(out)
     print(f"stored; at home: finetrack collect '{storage}' --into {out}")

@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 import tiny
 
+from pipeline.storage import Storage
+
 hypothesis.settings.register_profile("patient", deadline=None)  # a loaded machine is no fault
 hypothesis.settings.load_profile("patient")
 
@@ -20,6 +22,25 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"{folder}: no reference material beside the project; set FINETRACK_SHARED to test against it")
     return folder
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """The address of a bucket on this machine."""
+    from s3_server import s3_server  # takes seconds to import
+
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request, tmp_path) -> Storage:
+    """An empty storage of each kind."""
+    if request.param == "s3":
+        address, options = request.getfixturevalue("bucket").split("?")
+        return Storage(f"{address}/{tmp_path.name}?{options}")
+    (tmp_path / "shared").mkdir()
+    return Storage(str(tmp_path / "shared"))
 
 
 @pytest.fixture(scope="session")

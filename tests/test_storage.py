@@ -8,28 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from s3_server import CREDENTIALS, s3_server
+from s3_server import CREDENTIALS
 
 from pipeline import storage as stored
 from pipeline import versions as kept
 from pipeline.sources import ROOT
 from pipeline.storage import Storage
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with s3_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["folder", "s3"])
-def storage(request, tmp_path) -> Storage:
-    """An empty storage of each kind."""
-    if request.param == "s3":
-        address, options = request.getfixturevalue("bucket").split("?")
-        return Storage(f"{address}/{tmp_path.name}?{options}")
-    (tmp_path / "shared").mkdir()
-    return Storage(str(tmp_path / "shared"))
 
 
 @pytest.fixture(autouse=True)

@@ -8,29 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import swept
-from s3_server import s3_server
 
 from pipeline.cluster import tune
 from pipeline.storage import Storage
 from pipeline.sweeps import stored
 from pipeline.sweeps import study as studies
 from stages import sweep_job
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    with s3_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["folder", "s3"])
-def storage(request, tmp_path) -> Storage:
-    """An empty storage of each kind."""
-    if request.param == "s3":
-        address, options = request.getfixturevalue("bucket").split("?")
-        return Storage(f"{address}/{tmp_path.name}?{options}")
-    (tmp_path / "shared").mkdir()
-    return Storage(str(tmp_path / "shared"))
 
 
 @pytest.fixture
