@@ -194,8 +194,9 @@ def command_of(process: psutil.Process) -> str:
 
 
 def names(processes: list[psutil.Process]) -> list[str]:
-    """What runs, in a few words each."""
-    return [command_of(one)[:60] for one in processes]
+    """What runs, in a few words each: the program without its folder, and what it was given."""
+    commands = [command_of(one).partition(" ") for one in processes]
+    return [f"{program.rpartition('/')[2]} {given}"[:60].strip() for program, _, given in commands]
 
 
 def left_running(sessions: list[int], agents_s: float = 0.0) -> str:

@@ -42,7 +42,8 @@ def test_an_orphan_is_found_by_its_session():
     orphans = faults.family(parent.pid)
     try:
         assert [os.getppid() == one.ppid() for one in orphans] == [False]
-        assert "time.sleep(60)" in faults.names(orphans)[0]
+        assert "time.sleep(60)" in faults.command_of(orphans[0])
+        assert faults.names(orphans) == [f"{Path(sys.executable).name} -c import time; time.sleep(60)"]
     finally:
         faults.end(orphans)
     orphans[0].wait(30)
