@@ -33,7 +33,7 @@ class Detections:
     """The detections that count, the first `high` of them above the tracking threshold, in the order given."""
 
     boxes: Boxes
-    measurements: Float[np.ndarray, "detections 4"]
+    measurements: Float[np.ndarray, "4 detections"]
     scores: Scores
     rows: Int[np.ndarray, " detections"]  # index into the input
     high: int
@@ -59,7 +59,7 @@ def select(
     high = np.flatnonzero(scores > track_threshold)
     low = np.flatnonzero((scores > low_threshold) & (scores < track_threshold))
     rows = np.concatenate([high, low])
-    chosen = boxes[rows].astype(np.float64, copy=False)
+    chosen = np.asfortranarray(boxes[rows], dtype=np.float64)
     looks = None if embeddings is None else _looks(embeddings, rows, len(boxes))
     return Detections(chosen, kalman.measure(chosen), scores[rows], rows, len(high), looks)
 

@@ -31,7 +31,6 @@ TRACK = np.dtype(
         ("score", np.float64),  # and its score
         ("is_confirmed", np.bool_),  # seen twice, or seen in the first frame
         ("is_expired", np.bool_),  # was lost for longer than the buffer
-        ("motion", np.float64, (5, 4)),
     ],
     align=True,
 )
@@ -160,6 +159,7 @@ class Tracker:
         self._frame = 0
         self._next_identity = 1
         self._table = np.zeros(32, dtype=TRACK)
+        self._motion = np.zeros((5, 4, 32))
         self._embeddings = np.zeros((32, 0), dtype=np.float32)
         self._living = np.empty(0, dtype=np.intp)  # slots of tracks detected in the last frame, oldest first
         self._lost = np.empty(0, dtype=np.intp)  # slots of tracks that may return
@@ -183,8 +183,9 @@ class Tracker:
         unmatched = self._follow(found)
         born = self._start(found, unmatched)
         self._retire(born)
-        self._drop_duplicates()
-        return self._seen()
+        boxes = kalman.corners(self._motion)
+        self._drop_duplicates(boxes)
+        return self._seen(boxes)
 
     def _accept(self, boxes: np.ndarray, scores: np.ndarray, embeddings: np.ndarray | None) -> Detections:
         """Refuse what is malformed, and choose what the kind of association uses."""
@@ -220,7 +221,7 @@ class Tracker:
         pool = np.concatenate([living, self._lost])
         tracks = np.concatenate([pool, young])
         self._predict(pool)
-        overlap = self._overlap(tracks, found.boxes)
+        overlap = self._overlap(kalman.corners(self._motion[:, :, tracks]), found.boxes)
 
         first, left, left_high = self._match_first(overlap[: len(pool), :high], pool, found)
         left = left[left < len(living)]
@@ -234,13 +235,10 @@ class Tracker:
 
     def _predict(self, pool: Slots) -> None:
         """Predict confirmed and lost tracks; as in the original, lost ones keep their height, unconfirmed ones stay."""
-        motion = self._table["motion"]
-        motion[self._lost, kalman.VELOCITY, kalman.HEIGHT] = 0
-        motion[pool] = kalman.predict(motion[pool])
+        self._motion[kalman.VELOCITY, kalman.HEIGHT, self._lost] = 0
+        self._motion[:, :, pool] = kalman.predict(self._motion[:, :, pool])
 
-    def _overlap(self, slots: Slots, boxes: Boxes) -> Overlap:
-        """IoU of the tracks' present boxes with `boxes`."""
-        tracks = kalman.corners(self._table["motion"][slots])
+    def _overlap(self, tracks: Float[np.ndarray, "tracks 4"], boxes: Boxes) -> Overlap:
         return geometry.iou(tracks, boxes, offset=float(self.association.iou_offset))
 
     def _match_first(self, overlap: Overlap, pool: Slots, found: Detections) -> Matches:
@@ -267,17 +265,16 @@ class Tracker:
     ) -> Overlap:
         """The paper's distance of tracks and `picks`; products are taken from left to right through the image."""
         rows, columns = near = costs.overlapping(overlap)
-        tracks, track_rank = _ranked(self._table["motion"][slots, kalman.VALUE, kalman.X])
-        detections, rank = _ranked(found.measurements[picks, kalman.X])
+        tracks, track_rank = _ranked(self._motion[kalman.VALUE, kalman.X][slots])
+        detections, rank = _ranked(found.measurements[kalman.X][picks])
         given = found.rows[picks]
-        known, seen = self._embeddings[slots[tracks]], looks.embeddings[given[detections]]
+        known, seen = self._embeddings.take(slots[tracks], axis=0), looks.embeddings.take(given[detections], axis=0)
         products = costs.products(known, seen, (track_rank[rows], rank[columns]))
         return costs.appearance(overlap, near, products / looks.lengths[given[columns]], scores)
 
     def _sight(self, slots: Slots, found: Detections, picks: Picks) -> None:
         """Let every track of `slots` see its detection of `picks`."""
-        motion = self._table["motion"]
-        motion[slots] = kalman.update(motion[slots], found.measurements[picks])
+        self._motion[:, :, slots] = kalman.update(self._motion[:, :, slots], found.measurements[:, picks])
         self._table["is_confirmed"][slots] = True
         self._note(slots, found, picks)
         if found.looks is None:
@@ -285,8 +282,9 @@ class Tracker:
         if not self.association.update_embedding_on_low:
             is_high = picks < found.high
             slots, picks = slots[is_high], picks[is_high]
-        known, given, looks = self._embeddings, found.rows[picks], found.looks
-        known[slots] = costs.blend(known[slots], looks.embeddings[given], looks.lengths[given], self.association.ema)
+        given, looks = found.rows[picks], found.looks
+        former, seen = self._embeddings.take(slots, axis=0), looks.embeddings.take(given, axis=0)
+        self._embeddings[slots] = costs.blend(former, seen, looks.lengths[given], self.association.ema)
 
     def _note(self, slots: Slots, found: Detections, picks: Picks) -> None:
         self._table["last"][slots] = self._frame
@@ -304,7 +302,7 @@ class Tracker:
         table["start"][slots] = self._frame
         table["is_confirmed"][slots] = self._frame == 1
         table["is_expired"][slots] = False
-        table["motion"][slots] = kalman.initiate(found.measurements[picks])
+        self._motion[:, :, slots] = kalman.initiate(found.measurements[:, picks])
         self._note(slots, found, picks)
         if found.looks is not None:
             given = found.rows[picks]
@@ -321,6 +319,7 @@ class Tracker:
         if len(vacant) >= count:
             return vacant[:count]
         self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+        self._motion = np.concatenate([self._motion, np.zeros_like(self._motion)], axis=2)
         self._embeddings = np.concatenate([self._embeddings, np.zeros_like(self._embeddings)])
         return self._vacant_slots(count)
 
@@ -338,11 +337,11 @@ class Tracker:
         self._lost = self._lost[~is_expired[self._lost]]
         is_expired[waiting] |= self._frame - last[waiting] > self._longest_loss
 
-    def _drop_duplicates(self) -> None:
+    def _drop_duplicates(self, boxes: Float[np.ndarray, "slots 4"]) -> None:
         """Where a living and a lost track lie on each other, keep the one that was followed for longer."""
         if len(self._living) == 0 or len(self._lost) == 0:
             return
-        overlap = self._overlap(self._living, kalman.corners(self._table["motion"][self._lost]))
+        overlap = self._overlap(boxes[self._living], boxes[self._lost])
         living, lost = np.nonzero(costs.location(overlap) < self.association.duplicate_threshold)
         if len(living) == 0:
             return
@@ -351,12 +350,12 @@ class Tracker:
         self._living = np.delete(self._living, living[~is_older])
         self._lost = np.delete(self._lost, lost[is_older])
 
-    def _seen(self) -> Tracks:
+    def _seen(self, boxes: Float[np.ndarray, "slots 4"]) -> Tracks:
         table = self._table
         slots = self._living[table["is_confirmed"][self._living]]
         return Tracks(
             identities=table["identity"][slots],
-            boxes=kalman.corners(table["motion"][slots]),
+            boxes=boxes[slots],
             scores=table["score"][slots],
             rows=table["row"][slots],
         )

@@ -168,14 +168,14 @@ def test_a_lost_track_keeps_its_height_and_an_unconfirmed_one_its_place() -> Non
     tracker = Tracker(BYTETRACK)
     for box in growing:
         see(tracker, (box, 0.9))
-    motion = tracker._table["motion"]
-    assert motion[0, kalman.VELOCITY, kalman.HEIGHT] > 1
+    motion = tracker._motion
+    assert motion[kalman.VELOCITY, kalman.HEIGHT, 0] > 1
     see(tracker)
     see(tracker, (AWAY, 0.9))
-    height, before = motion[0, kalman.VALUE, kalman.HEIGHT], motion[1].copy()
+    height, before = motion[kalman.VALUE, kalman.HEIGHT, 0], motion[..., 1].copy()
     see(tracker)
-    assert motion[0, kalman.VALUE, kalman.HEIGHT] == height
-    np.testing.assert_array_equal(motion[1], before)
+    assert motion[kalman.VALUE, kalman.HEIGHT, 0] == height
+    np.testing.assert_array_equal(motion[..., 1], before)
 
 
 @settings(max_examples=20, deadline=None)
