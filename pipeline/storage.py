@@ -13,7 +13,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +29,7 @@ from pipeline import versions
 from pipeline.folders import plain_name
 from pipeline.tables import write_text
 
+_KEPT_S = 30 * 24 * 3600.0
 _READS = 5  # of a path that others replace meanwhile
 _SECRET = re.compile(r"(?i)secret|password|token|access_?key|credential")
 _REMEDIES = {
@@ -100,7 +103,7 @@ class Storage:
                 current = versions.current(disk, f"{root}/{place}")
                 if current is None:
                     raise ValueError(
-                        f"cluster.yaml:storage: holds no {path} at {self.url}, expected what another machine put "
+                        f"storage: holds no {path} at {self.url}, expected what another machine put "
                         "there. Let `storage` be one place that all nodes see."
                     )
                 if path.exists() and note.tells(current, versions.listed(path)):
@@ -134,6 +137,8 @@ def folders_of(files: Iterable[Path]) -> list[Path]:
 def private_folder(*names: str) -> Path:
     """A folder of this machine that belongs to this user alone, for copies and notes of what is stored.
 
+    What was not used for a month is removed.
+
     Raises:
         ValueError: another user made it.
     """
@@ -142,9 +147,20 @@ def private_folder(*names: str) -> Path:
     found = top.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o77 or top.is_symlink():
         raise ValueError(f"{top}: another user can write there, expected a folder of one's own. Remove it.")
+    _forget_unused(top)
     folder = top.joinpath(*names)
     folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # used today
     return folder
+
+
+@cache
+def _forget_unused(top: Path) -> None:
+    """Remove, once a process, the copies and notes that no one used or wrote for a month: they are made again."""
+    for one in top.glob("*/*"):
+        with contextlib.suppress(OSError):
+            if time.time() - one.lstat().st_mtime > _KEPT_S:
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
 class _Note:
@@ -160,6 +176,7 @@ class _Note:
         name = hashlib.sha256(f"{url}\0{Path.cwd() / path}".encode()).hexdigest()
         folder = private_folder("notes")
         with (folder / f"{name}.lock").open("w") as lock:
+            os.utime(lock.fileno())
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield cls(folder / f"{name}.json")
 
@@ -205,8 +222,7 @@ def _opened(url: str) -> tuple[fs.FileSystem, str]:
     disk, root = fs.FileSystem.from_uri(url)
     if isinstance(disk, fs.LocalFileSystem) and not Path(root).is_dir():
         raise ValueError(
-            f"cluster.yaml:storage: no folder {root} on {os.uname().nodename}, expected one that all nodes share. "
-            "Mount or make it."
+            f"storage: no folder {root} on {os.uname().nodename}, expected one that all nodes share. Mount or make it."
         )
     return disk, root.rstrip("/")
 
@@ -223,6 +239,6 @@ def _explained(doing: str, url: str, path: Path) -> Iterator[None]:
                 text = text.replace(value, "***")
         remedy = _REMEDIES.get(getattr(error, "errno", None) or 0, "Check address, bucket, network and credentials.")
         raise ValueError(
-            f"cluster.yaml:storage: cannot {doing} {path} at {url}: {text[:300]}; expected a place that "
+            f"storage: cannot {doing} {path} at {url}: {text[:300]}; expected a place that "
             f"this machine can read and write. {remedy}"
         ) from error

@@ -172,7 +172,7 @@ def fetch(disk: fs.FileSystem, folder: str, path: Path, manifest: Manifest) -> N
             digest = _copy(stream.read, fs.LocalFileSystem(), str(to))
         if digest != one.sha256:
             raise ValueError(
-                f"cluster.yaml:storage: {folder}/{one.name} is damaged, expected sha256 {one.sha256[:12]}, found "
+                f"storage: {folder}/{one.name} is damaged, expected sha256 {one.sha256[:12]}, found "
                 f"{digest[:12]}. Delete the folder from the storage: it is made again."
             )
 

@@ -296,9 +296,9 @@ def put_and_get(root: Path, name: str) -> None:
 
 def test_nothing_put_is_told_apart_from_a_storage_that_is_not_there(storage, tmp_path):
     assert not storage.has(Path("runs/x"))
-    with pytest.raises(ValueError, match=r"cluster\.yaml:storage: holds no runs/x at"):
+    with pytest.raises(ValueError, match=r"storage: holds no runs/x at"):
         storage.get(Path("runs/x"))
-    with pytest.raises(ValueError, match=r"cluster\.yaml:storage: no folder .*, expected one that all nodes share"):
+    with pytest.raises(ValueError, match=r"storage: no folder .*, expected one that all nodes share"):
         Storage(str(tmp_path / "unmounted")).has(Path("runs/x"))
 
 
@@ -324,14 +324,14 @@ def test_a_relative_folder_is_no_address():
 
 
 def test_an_address_that_pyarrow_does_not_know_is_explained():
-    with pytest.raises(ValueError, match=r"cluster\.yaml:storage: cannot look for runs/x at ftp://x"):
+    with pytest.raises(ValueError, match=r"storage: cannot look for runs/x at ftp://x"):
         Storage("ftp://x").has(Path("runs/x"))
 
 
 def test_a_bucket_that_is_not_there_is_one_line(bucket):
     write("runs/x", "text")
     wrong = Storage(bucket.replace("experiments", "elsewhere"))
-    with pytest.raises(ValueError, match=r"cluster\.yaml:storage: cannot put runs/x at s3://elsewhere.*bucket") as told:
+    with pytest.raises(ValueError, match=r"storage: cannot put runs/x at s3://elsewhere.*bucket") as told:
         wrong.put(Path("runs/x"))
     assert "\n" not in str(told.value)
 
@@ -369,6 +369,20 @@ def test_a_full_storage_is_told_and_keeps_nothing_of_the_half(tmp_path, monkeypa
     assert count_versions(storage, "runs/x") == 1
     storage.put(Path("runs/x"))
     assert list(tree(tmp_path / "shared").values()).count("new") == 1
+
+
+def test_copies_and_notes_that_nobody_used_for_a_month_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored.tempfile, "gettempdir", lambda: str(tmp_path))
+    used, unused = stored.private_folder("nodes", "used"), stored.private_folder("nodes", "unused")
+    (unused / "large").write_bytes(b"copy")
+    note = stored.private_folder("notes") / "old.json"
+    note.write_text("{}")
+    for old in (used, unused, note):
+        os.utime(old, (0, 0))
+    stored.private_folder("nodes", "used")
+    stored._forget_unused.cache_clear()  # as another process would
+    stored.private_folder("nodes", "another")
+    assert sorted(path.name for path in tmp_path.glob("*/*/*")) == ["another", "used"]
 
 
 def test_a_private_folder_of_another_is_refused(tmp_path, monkeypatch):

@@ -13,13 +13,17 @@ from pipeline.sweeps.records import Report
 
 
 class Progress(tune.Callback):
-    """Tells how each trial ended; a pickled copy tells nobody."""
+    """Tells how each trial ended, and looks after the cluster meanwhile; a pickled copy does neither."""
 
-    def __init__(self, tell: Callable[[Report | None], None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[[Report | None], None], look: Callable[[], None]) -> None:
+        self._tell, self._look = tell, look
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_tell": None}
+        return {"_tell": None, "_look": None}
+
+    def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:
+        """Look."""
+        self._look()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Tell the last report."""

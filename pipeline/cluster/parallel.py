@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.cluster.place import Place, fetch_finished, place
-from pipeline.cluster.session import Cluster, session, settings
+from pipeline.cluster.session import Cluster, Watch, session, settings
 from pipeline.progress import Meter, meter
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_POLL_S = 1.0
 _RETRIES = 3  # of a task whose worker died; an error that the task itself raises is not retried
 
 
@@ -142,8 +143,13 @@ def _tasks(
         waiting[task.remote(shared, here, piece)] = i
     results: dict[int, Any] = {}
     failures: dict[int, str] = {}
+    watch = Watch(cluster, workers=1)
     while waiting:
-        (ready, *_), _ = ray.wait(list(waiting), num_returns=1)
+        done, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL_S)
+        if not done:
+            watch.look()
+            continue
+        (ready,) = done
         i = waiting.pop(ready)
         try:
             results[i], is_elsewhere = ray.get(ready)

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -20,6 +21,8 @@ from pipeline.storage import Storage
 
 CLUSTER = Path("cluster.yaml")
 _CONNECT_S = 10.0
+_PATIENCE_S = 900.0  # for nodes that died: batch systems and autoscalers bring others within minutes, or never
+_LOOK_S = 1.0
 _LONGEST_PLACE = 11  # characters of a folder for temporary files: a socket's path has 107, of which 96 follow
 _OBJECT_STORE_BYTES = 2**30  # tables and results only; frames and features never pass through it
 
@@ -113,7 +116,7 @@ def session(cluster: Cluster) -> Iterator[None]:
             previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 print(_where(address, context.dashboard_url, folder), flush=True)
-                _refuse_too_many(cluster, ray.cluster_resources())
+                _refuse_too_many(cluster)
                 yield
             finally:
                 ray.shutdown()
@@ -149,6 +152,51 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+class Watch:
+    """Sees to it that work does not wait for ever, and without a word, for nodes that died: Ray would."""
+
+    def __init__(self, cluster: Cluster, workers: int) -> None:
+        """Of work that goes on with so many workers at once."""
+        self._cluster, self._workers = cluster, workers
+        self._next = 0.0
+        self._since: float | None = None
+
+    def look(self) -> None:
+        """Say that nodes are missing; to be called now and then while the work is under way.
+
+        Raises:
+            ValueError: they were missing for a quarter of an hour.
+        """
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _LOOK_S
+        room = _room(self._cluster)
+        if room >= self._workers:
+            self._since = None
+            return
+        lack, patience = f"nodes died, room for {room} of {self._workers} workers is left", f"{_PATIENCE_S / 60:g} min"
+        if self._since is None:
+            self._since = now
+            print(f"ray: {lack}; waiting up to {patience} for others", flush=True)
+        elif now - self._since > _PATIENCE_S:
+            raise ValueError(
+                f"cluster.yaml:workers: {lack} since {patience}, expected others to join. Add nodes or lower "
+                "`workers`, and run again: what is finished is kept."
+            )
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder for the block. One of a process that was killed goes with the next session."""
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=_temporary()))
+    try:
+        with _locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def _folder_of_session() -> Iterator[Path]:
     """A folder for the sockets and logs of a Ray on this machine; those of earlier sessions of this repository go.
@@ -156,14 +204,21 @@ def _folder_of_session() -> Iterator[Path]:
     The last one stays, so that the log of a worker that died can be read. A folder is in use while its lock is held,
     which ends with the process, however that ends.
     """
-    prefix = f"finetrack-{zlib.crc32(os.fsencode(Path.cwd())):08x}-"
-    place = tempfile.gettempdir() if len(tempfile.gettempdir()) <= _LONGEST_PLACE else "/tmp"
-    for earlier in Path(place).glob(f"{prefix}*"):
+    for earlier in Path(_temporary()).glob(f"{_prefix()}*"):
         with suppress(OSError), _locked(earlier):
             shutil.rmtree(earlier, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=_temporary()))
     with _locked(folder):
         yield folder / "ray"  # Ray opens it to everybody, which the folder around it does not
+
+
+def _temporary() -> str:
+    return tempfile.gettempdir() if len(tempfile.gettempdir()) <= _LONGEST_PLACE else "/tmp"
+
+
+def _prefix() -> str:
+    """How temporary folders of this repository begin."""
+    return f"finetrack-{zlib.crc32(os.fsencode(Path.cwd())):08x}-"
 
 
 @contextmanager
@@ -200,11 +255,19 @@ def _refuse_unreachable(address: str) -> None:
         ) from error
 
 
-def _refuse_too_many(cluster: Cluster, resources: dict[str, float]) -> None:
-    for kind, each in (("CPU", cluster.cpus_per_worker), ("GPU", cluster.gpus_per_worker)):
-        have, want = resources.get(kind, 0.0), cluster.workers * each
-        if want > have:
-            raise ValueError(
-                f"cluster.yaml:workers: {cluster.workers} x {each:g} {kind} = {want:g}, found {have:g} on the cluster. "
-                "Lower `workers` or add nodes; Ray would wait for them for ever."
-            )
+def _refuse_too_many(cluster: Cluster) -> None:
+    if (room := _room(cluster)) < cluster.workers:
+        raise ValueError(
+            f"cluster.yaml:workers: found {cluster.workers} with {cluster.cpus_per_worker:g} CPU and "
+            f"{cluster.gpus_per_worker:g} GPU each, expected at most {room}, for which the nodes have room. "
+            "Lower `workers` or add nodes; Ray would wait for them for ever."
+        )
+
+
+def _room(cluster: Cluster) -> int:
+    """How many workers the living nodes hold, each on one of them."""
+    import ray
+
+    wanted = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
+    living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min(int(have.get(kind, 0) / each + 1e-6) for kind, each in wanted.items() if each) for have in living)

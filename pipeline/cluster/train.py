@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from pipeline.cluster.place import Place, place
-from pipeline.cluster.session import Cluster, session, settings
+from pipeline.cluster.session import Cluster, Watch, scratch, session, settings
 from pipeline.entry import refusals_in_a_line
 from pipeline.progress import Meter, meter
 from pipeline.storage import Storage
@@ -90,32 +89,30 @@ def _fit(
     from ray.train.torch import TorchTrainer
 
     board = ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
-    storage = tempfile.mkdtemp(prefix="finetrack-train-")
-    trainer = TorchTrainer(
-        _on_worker,
-        train_loop_config={"loop": loop, "board": board, "here": here, "reads": reads},
-        scaling_config=ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=cluster.gpus_per_worker > 0,
-            resources_per_worker={"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker},
-        ),
-        run_config=RunConfig(
-            storage_path=storage,
-            name="group",
-            failure_config=FailureConfig(max_failures=_RESTARTS, controller_failure_limit=2),
-        ),
-    )
-    try:
-        _run(trainer.fit, board, _Tally(shown))
-    except ray.train.TrainingFailedError as error:
-        reason = ray.get(board.refusal.remote())
-        if reason is None:
-            raise ValueError(
-                f"{what}: workers died {_RESTARTS + 1} times: {error}. Checkpoints are kept; run again."
-            ) from error
-        raise ValueError(reason) from None
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
+    with scratch() as storage:
+        trainer = TorchTrainer(
+            _on_worker,
+            train_loop_config={"loop": loop, "board": board, "here": here, "reads": reads},
+            scaling_config=ScalingConfig(
+                num_workers=cluster.workers,
+                use_gpu=cluster.gpus_per_worker > 0,
+                resources_per_worker={"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker},
+            ),
+            run_config=RunConfig(
+                storage_path=str(storage),
+                name="group",
+                failure_config=FailureConfig(max_failures=_RESTARTS, controller_failure_limit=2),
+            ),
+        )
+        try:
+            _run(trainer.fit, board, _Tally(shown), Watch(cluster, cluster.workers))
+        except ray.train.TrainingFailedError as error:
+            reason = ray.get(board.refusal.remote())
+            if reason is None:
+                raise ValueError(
+                    f"{what}: workers died {_RESTARTS + 1} times: {error}. Checkpoints are kept; run again."
+                ) from error
+            raise ValueError(reason) from None
 
 
 def _on_worker(config: dict[str, Any]) -> None:
@@ -161,8 +158,8 @@ def _summed(value: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def _run(fit: Callable[[], Any], board: Any, tally: _Tally) -> None:
-    """Run `fit` in a thread of its own while this one shows progress.
+def _run(fit: Callable[[], Any], board: Any, tally: _Tally, watch: Watch) -> None:
+    """Run `fit` in a thread of its own while this one shows progress and watches over the nodes.
 
     In the main thread Ray would catch Ctrl-C, then and ever after, and exit with success; here it interrupts.
     """
@@ -180,6 +177,7 @@ def _run(fit: Callable[[], Any], board: Any, tally: _Tally) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(_POLL_S)
+        watch.look()
         with suppress(ray.exceptions.RayError):  # the board may be on a node that died: progress is not worth the run
             for news in ray.get(board.told.remote()):
                 tally(*news)

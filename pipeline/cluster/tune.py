@@ -6,8 +6,6 @@ of that ends the others. Tune's run folder is temporary, what a trial leaves is 
 
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster.place import Place, place
-from pipeline.cluster.session import Cluster, session, settings
+from pipeline.cluster.session import Cluster, Watch, scratch, session, settings
 from pipeline.progress import Meter, meter
 from pipeline.sweeps import optimizer
 from pipeline.sweeps.declaration import Sweep
@@ -148,8 +146,7 @@ def _fit(
     from pipeline.cluster.callbacks import Progress
 
     os.environ.update(_ENVIRONMENT)
-    storage = tempfile.mkdtemp(prefix="finetrack-tune-")
-    try:
+    with scratch() as storage:
         return tune.Tuner(
             tune.with_resources(trial, {"cpu": cluster.cpus_per_worker, "gpu": cluster.gpus_per_worker}),
             param_space=space,
@@ -157,15 +154,13 @@ def _fit(
                 max_concurrent_trials=sweep.concurrency, reuse_actors=True, time_budget_s=sweep.seconds, **options
             ),
             run_config=tune.RunConfig(
-                storage_path=storage,
+                storage_path=str(storage),
                 name="sweep",
                 verbose=0,
-                callbacks=[Progress(tally)],
+                callbacks=[Progress(tally, Watch(cluster, workers=1).look)],
                 failure_config=tune.FailureConfig(max_failures=_RESTARTS),
             ),
         ).fit()
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 def _numbered(config: dict[str, Any], *, named: dict[int, Configuration], **shared: Any) -> Report:

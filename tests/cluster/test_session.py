@@ -16,10 +16,14 @@ import psutil
 import pytest
 import ray
 
-from pipeline.cluster.session import Cluster, session, settings
+from pipeline.cluster.session import Cluster, Watch, _folder_of_session, _refuse_too_many, scratch, session, settings
 from pipeline.sources import ROOT
 
 ONE = Cluster(address=None, workers=1, cpus_per_worker=1.0, gpus_per_worker=0.0)
+
+
+def alive(**resources: float) -> dict:
+    return {"Alive": True, "Resources": resources}
 
 
 def write(path: Path, text: str) -> Path:
@@ -66,8 +70,61 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.slow
 def test_more_workers_than_the_machine_holds_are_refused_instead_of_waited_for():
     too_many = Cluster(address=None, workers=1000, cpus_per_worker=1.0, gpus_per_worker=0.0)
-    with pytest.raises(ValueError, match="1000 x 1 CPU = 1000, found"), session(too_many):
+    with pytest.raises(ValueError, match="found 1000 with 1 CPU and 0 GPU each, expected at most"), session(too_many):
         pass
+
+
+@pytest.mark.parametrize(
+    ("nodes", "room"),
+    [
+        ([alive(CPU=8.0, GPU=2.0)], 2),
+        ([alive(CPU=3.0, GPU=4.0), alive(CPU=4.0, GPU=4.0)], 3),
+        ([alive(CPU=1.0, GPU=1.0), alive(CPU=1.0, GPU=1.0)], 0),  # two CPUs in all, none where a worker fits
+        ([alive(CPU=8.0), alive(GPU=8.0)], 0),
+        ([{**alive(CPU=8.0, GPU=8.0), "Alive": False}, alive(CPU=2.0, GPU=1.0)], 1),
+    ],
+)
+def test_room_is_counted_node_by_node(monkeypatch, nodes, room):
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    with pytest.raises(ValueError, match=f"found 9 with 2 CPU and 1 GPU each, expected at most {room}, for which"):
+        _refuse_too_many(Cluster(address=None, workers=9, cpus_per_worker=2.0, gpus_per_worker=1.0))
+
+
+def test_lost_nodes_are_waited_for_aloud_and_not_for_ever(monkeypatch, capsys):
+    nodes, clock = [alive(CPU=1.0)], [100.0]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr("pipeline.cluster.session.time.monotonic", lambda: clock[0])
+    watch = Watch(ONE, workers=2)
+
+    def after(seconds: float, *now: dict) -> str:
+        clock[0], nodes[:] = clock[0] + seconds, now
+        watch.look()
+        return capsys.readouterr().out
+
+    assert after(2, alive(CPU=2.0)) == ""
+    lost = "ray: nodes died, room for 1 of 2 workers is left; waiting up to 15 min for others\n"
+    assert after(2, alive(CPU=1.0)) == lost
+    assert after(800, alive(CPU=1.0)) == ""
+    assert after(99, alive(CPU=1.0), alive(CPU=1.0)) == ""  # another came
+    assert after(2, alive(CPU=1.0)) == lost
+    assert after(899, alive(CPU=1.0)) == ""
+    with pytest.raises(ValueError, match=r"room for 1 of 2 workers is left since 15 min, expected others to join"):
+        after(2, alive(CPU=1.0))
+
+
+def test_scratch_goes_with_its_block_and_that_of_a_killed_process_with_the_next_session(tmp_path, monkeypatch):
+    script = (
+        "import os, pipeline.cluster.session as s\nwith s.scratch() as f: print(f, flush=True); os.kill(os.getpid(), 9)"
+    )
+    run = [sys.executable, "-c", script]
+    killed = subprocess.run(run, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE)
+    abandoned = Path(killed.stdout.decode().strip())
+    assert abandoned.is_dir()
+    monkeypatch.chdir(tmp_path)
+    with scratch() as used, _folder_of_session():
+        assert used.is_dir()
+        assert not abandoned.exists()
+    assert not used.exists()
 
 
 def test_an_address_where_nothing_answers_is_refused(monkeypatch):
@@ -94,7 +151,7 @@ def test_an_address_with_a_password_is_refused_without_showing_it(monkeypatch):
 )
 def test_a_cluster_that_is_joined_is_named_with_its_dashboard(monkeypatch, capsys, dashboard, words):
     monkeypatch.setattr(ray, "init", lambda **options: SimpleNamespace(dashboard_url=dashboard))
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [alive(CPU=1.0)])
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"

@@ -105,8 +105,10 @@ def kept(shared: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_job_that_is_stopped_and_submitted_again_ends_with_the_trials_of_dvc(dashboard, token, home, tmp_path):
-    os.chdir(home)
+def test_a_job_that_is_stopped_and_submitted_again_ends_with_the_trials_of_dvc(
+    dashboard, token, home, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(home)
     swept.change("association", trials=60)
     swept.cluster(home, workers=2)
     shared = tmp_path / "shared"

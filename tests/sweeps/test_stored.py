@@ -133,11 +133,11 @@ def test_a_storage_that_does_not_answer_for_a_while_ends_no_sweep(tiny, copy, st
     def put(self, path):
         if not failed:
             failed.append(path)
-            raise ValueError("cluster.yaml:storage: cannot put: timeout")
+            raise ValueError("storage: cannot put: timeout")
         real(self, path)
 
     monkeypatch.setattr(Storage, "put", put)
     sweep_job.main("association", storage.url)
     assert failed
-    assert "trials are not stored yet: cluster.yaml:storage: cannot put" in capsys.readouterr().out
+    assert "trials are not stored yet: storage: cannot put" in capsys.readouterr().out
     assert len(rows(job, "association")) == 5
