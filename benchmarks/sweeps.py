@@ -27,6 +27,7 @@ import yaml
 
 from pipeline.sources import ROOT
 from pipeline.sweeps.declaration import declared
+from tests import small
 
 COPIED = ("pipeline", "stages", "sweeps", "data/synthetic", "dvc.yaml", "cluster.yaml", "runs/synthetic", ".dvc")
 FULL = ("train_detector", "detect", "features", "train_reid", "embed", "track", "score")
@@ -52,7 +53,7 @@ def main() -> None:
         copy = copied(arguments.repository, Path(folder))
         rows = [swept(copy, arguments.sweep, arguments.trials, concurrency) for concurrency in (1, 2)]
         rows += [overhead(copy, arguments.trials, concurrency) for concurrency in (1, 2)]
-        one_worker(copy)
+        small.use_workers(copy, 1)  # as a trial does
         rows += full_runs(copy, arguments.sweep, arguments.full)
     table = with_ratios(pd.DataFrame(rows), GOALS[arguments.sweep])
     out = arguments.out or Path(f"benchmarks/results/sweeps-{arguments.sweep}.parquet")
@@ -72,12 +73,6 @@ def copied(repository: Path, folder: Path) -> Path:
     everything["synthetic"]["reid"]["variants"] = {"finetrack": variant}  # full runs are of one variant too
     (folder / "params.yaml").write_text(yaml.safe_dump(everything, sort_keys=False))
     return folder
-
-
-def one_worker(copy: Path) -> None:
-    """Full runs use one worker, as a trial does."""
-    path = copy / "cluster.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "workers": 1}))
 
 
 def swept(copy: Path, sweep: str, trials: int, concurrency: int) -> dict[str, Any]:

@@ -43,6 +43,12 @@ def copy_of_repository(folder: Path, params: dict[str, Any], *, workers: int = 2
     return folder
 
 
+def use_workers(folder: Path, workers: int) -> None:
+    """So many workers in a copy from now on."""
+    path = folder / "cluster.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "workers": workers}))
+
+
 def repro(folder: Path, *targets: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run `dvc repro` in a copy of the repository; output is captured."""
     return subprocess.run(

@@ -82,18 +82,21 @@ def sequence_features(
     """The features of every frame of a sequence, in order; each image is read once, none where there is no box.
 
     Boxes are in pixels of the original image. The network sees one frame at a time.
+
+    Raises:
+        ValueError: an image cannot be read, or features of a frame are no numbers of the precision of the settings.
     """
     model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with_boxes = [i for i in range(len(paths)) if len(boxes[i])]
     inputs = prefetched(_network_input(paths[i], input_size, convention) for i in with_boxes)
-    dtype = np.float16 if settings.precision == "half" else np.float32
+    dtype: type[np.floating] = np.float16 if settings.precision == "half" else np.float32
     empty = _empty_levels(model, settings, dtype)
     for i in range(len(paths)):
         levels = empty
         if len(boxes[i]):
             image, ratio = next(inputs)
             found = _frame_levels(model, image.to(device), (boxes[i] * ratio).astype(np.float32), settings)
-            levels = tuple(level.astype(dtype) for level in found)
+            levels = tuple(_stored(level, dtype, frame=i + 1) for level in found)
         yield FrameFeatures(i + 1, rows[i], identities[i], levels)
 
 
@@ -113,10 +116,22 @@ def _frame_levels(model: YOLOX, image: torch.Tensor, boxes: np.ndarray, settings
     return tuple(x.float().cpu().numpy() for x in found)
 
 
+def _stored(level: np.ndarray, dtype: type[np.floating], *, frame: int) -> np.ndarray:
+    """Features in the precision of the store, which must hold them: infinities would be found in the scores."""
+    with np.errstate(over="ignore"):
+        stored = level.astype(dtype)
+    if not np.isfinite(stored).all():
+        raise ValueError(
+            f"frame {frame}: features up to {np.abs(level).max():.3g}, expected numbers up to {np.finfo(dtype).max:g}, "
+            "the largest of what is stored. Set features.precision to single, or train the detector anew."
+        )
+    return stored
+
+
 def _network_input(path: Path, size: tuple[int, int], convention: InputConvention) -> tuple[torch.Tensor, float]:
     image, ratio = frames.letterbox(frames.read_image(path), size)
     return torch.from_numpy(frames.network_input(image, convention)), ratio
 
 
-def _empty_levels(model: YOLOX, settings: Features, dtype: type) -> tuple[np.ndarray, ...]:
+def _empty_levels(model: YOLOX, settings: Features, dtype: type[np.floating]) -> tuple[np.ndarray, ...]:
     return tuple(np.zeros((0, *shape), dtype) for shape in level_shapes(model, settings))

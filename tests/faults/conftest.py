@@ -15,17 +15,12 @@ RUN = "runs/synthetic"
 MADE = {"train_detector": "detector", "train_reid": "reid", "track": "tracks"}
 
 
-def use_workers(folder: Path, workers: int) -> None:
-    path = folder / "cluster.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "workers": workers}))
-
-
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> Path:
     """A finished copy: two workers trained its detector; all else, which comes out the same, needed no Ray."""
     folder = faults.made(tmp_path_factory.mktemp("undisturbed"))
     for workers, targets in ((2, ["train_detector@synthetic"]), (0, [])):
-        use_workers(folder, workers)
+        small.use_workers(folder, workers)
         done = small.repro(folder, *targets)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert any(path.stat().st_size for path in (folder / RUN / "tracks").rglob("*.txt")), "nothing to compare"
@@ -44,7 +39,7 @@ def without(undisturbed, tmp_path) -> Callable[..., Path]:
             shutil.rmtree(folder / gone, ignore_errors=True)
         [out] = yaml.safe_load((folder / "dvc.lock").read_text())["stages"][f"{stage}@synthetic"]["outs"]
         (folder / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]).unlink()
-        use_workers(folder, workers)
+        small.use_workers(folder, workers)
         return folder
 
     return make
@@ -56,7 +51,7 @@ def ends_as_undisturbed(undisturbed) -> Callable[[Path], None]:
 
     def check(folder: Path) -> None:
         assert faults.half_written(folder) == ""
-        use_workers(folder, 0)
+        small.use_workers(folder, 0)
         done = small.repro(folder)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         assert faults.digests(folder) == faults.digests(undisturbed)

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ def test_half_precision_rounds_what_single_precision_holds(model: YOLOX, paths: 
     half = described(model, paths, Features(roi=(8, 4), precision="half"))
     for rounded, whole in zip(half, described(model, paths), strict=True):
         assert all(np.array_equal(a, b.astype(np.float16)) for a, b in zip(rounded.levels, whole.levels, strict=True))
+
+
+def test_features_that_half_precision_cannot_hold_are_refused(model: YOLOX, paths: list[Path]) -> None:
+    loud = copy.deepcopy(model)
+    for module in loud.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data *= 100
+    with pytest.raises(ValueError, match=r"frame 1: features up to .*, expected numbers up to 65504, .* to single"):
+        described(loud, paths, Features(roi=(8, 4), precision="half"))
 
 
 def test_a_target_does_not_depend_on_those_beside_it(model: YOLOX) -> None:
