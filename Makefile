@@ -55,6 +55,8 @@ bench: setup
 	python -m benchmarks.detector
 	python -m benchmarks.reid
 	python -m benchmarks.store
+	python -m benchmarks.cluster
+	python -m benchmarks.scaling
 
 # The documentation's site, from docs/ and the code: site/index.html. Needs no network.
 docs: setup

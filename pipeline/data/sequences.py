@@ -172,6 +172,11 @@ def _of_video(own: _Own, extracted: Mapping[Path, Path]) -> Sequence:
     header, folder = video_info(own.place), extracted.get(own.place)
     names = [own.place / frame_name(number) for number in range(1, header.frames + 1)]
     images = sorted(folder.glob(f"*{names[0].suffix}")) if folder else names
+    if not images:
+        raise ValueError(
+            f"{folder or own.place}: holds no frame, expected those of {own.place.name}. Remove the folder: they are "
+            "extracted again."
+        )
     shown = dataclasses.replace(header, frames=len(images))
     labels, truth = own.labels(), None
     notes: list[str] = []

@@ -107,6 +107,13 @@ def test_an_extracted_video_has_image_files(tmp_path: Path) -> None:
     assert not found.is_annotated
 
 
+def test_a_folder_of_frames_that_was_emptied_is_named(tmp_path: Path) -> None:
+    video = put_video(tmp_path / "hall.mp4")
+    (tmp_path / "frames").mkdir()
+    with pytest.raises(ValueError, match=r"frames: holds no frame, expected those of hall\.mp4\. Remove the folder"):
+        read_sequence(video, {video: tmp_path / "frames"})
+
+
 def test_one_file_may_annotate_all_sequences_of_a_folder(tmp_path: Path) -> None:
     put_images(tmp_path / "hall")
     put_images(tmp_path / "yard" / "img1")
