@@ -124,7 +124,7 @@ def worker_rows(folder: Path, batch: int) -> list[Row]:
     lost = {
         "smaller batches": less - one / 2,
         "sharing the machine": beside - less,
-        "averaging gradients": two - beside,
+        "averaging gradients and waiting": two - beside,
     }
     return [
         {"measure": f"{name}: a step, one worker", "value": 1e3 * one, "unit": "ms"},
