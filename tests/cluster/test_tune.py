@@ -132,6 +132,18 @@ def test_no_trial_goes_on_when_time_is_up(two_workers):
     assert [one.report is not None for one in ended] == [True, False, False]
 
 
+@pytest.mark.slow
+def test_a_sweep_whose_nodes_stay_away_is_given_up(two_workers, monkeypatch):
+    def look(watch: tune.Watch) -> None:
+        if (looked := getattr(watch, "looked", 0)) > 5:
+            raise ValueError("room for 0 of 1 workers is left")
+        watch.looked = looked + 1
+
+    monkeypatch.setattr(tune.Watch, "look", look)
+    with pytest.raises(ValueError, match=r"^room for 0 of 1 workers is left$"):
+        tune.try_all(search(sleeping), at(0.5, 0.6))
+
+
 def test_trials_that_tune_left_out_are_no_success():
     done = SimpleNamespace(error=None, metrics=reported(1.0))
     cut = SimpleNamespace(error=None, metrics={})
